@@ -10,4 +10,5 @@ mod restore;
 mod save;
 
 pub use restore::{Restore, Restored};
+pub(crate) use save::write_unnamed;
 pub use save::{Saved, save};

@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use libkv::engine::HistoryPart;
 use libkv::{Code, Db, Error, Result, Revision};
@@ -12,6 +13,9 @@ use sha2::{Digest, Sha256};
 
 use super::format::{self, LeaseEntry, bucket, meta};
 use crate::bolt::Writer;
+
+/// Tells the unnamed files of this process apart.
+static UNNAMED: AtomicU64 = AtomicU64::new(0);
 
 /// Who may read the file: its owner, as the files of a store.
 const MODE: u32 = 0o600;
@@ -70,13 +74,7 @@ pub fn save(db: &Db, path: impl AsRef<Path>) -> Result<Saved> {
 }
 
 fn write_file(db: &Db, path: &Path) -> Result<Saved> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(MODE)
-        .open(path)
-        .map_err(|error| io_error(path, error))?;
+    let file = create(path)?;
     let (mut file, saved) = write_database(db, file, path)?;
     let hashed = append_hash(&mut file, saved.bytes).and_then(|()| file.sync_all());
     hashed.map_err(|error| io_error(path, error))?;
@@ -87,7 +85,7 @@ fn write_file(db: &Db, path: &Path) -> Result<Saved> {
 }
 
 /// Writes the bbolt file, and returns it with what it holds.
-pub(crate) fn write_database(db: &Db, file: File, path: &Path) -> Result<(File, Saved)> {
+fn write_database(db: &Db, file: File, path: &Path) -> Result<(File, Saved)> {
     let failed = |error: io::Error| io_error(path, error);
     let mut writer = Writer::new(io::BufWriter::with_capacity(1 << 20, file)).map_err(failed)?;
     let mut saved = Saved::default();
@@ -161,6 +159,26 @@ fn write_rest<W: Write + Seek>(
         writer.put(meta::SCHEDULED_COMPACTION, &record)?;
     }
     writer.put(meta::TERM, &one)
+}
+
+/// A snapshot in a file without a name, in the system's directory for temporary files, with its
+/// length without the SHA-256. The file is deleted with the last handle.
+pub(crate) fn write_unnamed(db: &Db) -> Result<(File, u64)> {
+    let number = UNNAMED.fetch_add(1, Ordering::Relaxed);
+    let name = format!("libkv-snapshot-{}-{number}", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    let file = create(&path)?;
+    fs::remove_file(&path).map_err(|error| io_error(&path, error))?;
+    let (mut file, saved) = write_database(db, file, &path)?;
+    let rewound = file.seek(SeekFrom::Start(0));
+    rewound.map_err(|error| io_error(&path, error))?;
+    Ok((file, saved.bytes))
+}
+
+fn create(path: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true).mode(MODE);
+    options.open(path).map_err(|error| io_error(path, error))
 }
 
 /// Appends the SHA-256 of the first `len` bytes.

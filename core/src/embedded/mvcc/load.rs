@@ -40,7 +40,7 @@ impl Writer<'_> {
             HistoryPart::Records(records) => records
                 .iter()
                 .try_for_each(|record| self.load_record(record)),
-            HistoryPart::Revision(revision) => self.load_gap(*revision),
+            HistoryPart::Revision(revision) => self.end_load(*revision),
         };
         if loaded.is_err() {
             self.torn = true;
@@ -60,6 +60,13 @@ impl Writer<'_> {
         self.maintain(|txn| txn.put(Tree::Meta, meta::COMPACT_REV, &bytes))?;
         self.compacted = revision;
         Ok(())
+    }
+
+    /// Ends the load at the current revision of the source. A sweep that ran meanwhile has not seen
+    /// everything: it begins again.
+    fn end_load(&mut self, revision: Revision) -> Result<()> {
+        self.load_gap(revision)?;
+        self.maintain(|txn| txn.delete(Tree::Meta, meta::COMPACT_DONE).map(drop))
     }
 
     /// Notes that the revisions after the last event, up to this one, were never given.
@@ -137,7 +144,8 @@ impl Writer<'_> {
             Some(before) => Some(chain::link_after(&self.txn, &before, self.compacted)?),
             None if is_first && !tombstone => None,
             None => {
-                let swept = Rev::new(rev.main - 1, 0);
+                // no record has this number: the sweep must not find one to remove
+                let swept = Rev::new(rev.main - 1, u32::MAX);
                 Some(Link {
                     depth: 1,
                     prev: swept,
@@ -263,6 +271,28 @@ mod tests {
         assert_eq!(db.put(Put::new("a", "next")).expect("written").revision, 13);
         let report = db.check().expect("checked");
         assert_eq!(report.problems, vec![]);
+    }
+
+    #[test]
+    fn sweep_keeps_the_events_of_other_keys() {
+        let db = Db::open(":memory:", Options::new()).expect("a store");
+        let engine = db.engine();
+        engine
+            .load(HistoryPart::Compacted(5))
+            .expect("an empty store");
+        // the first event of a at 5 has lost the one before it; that of x comes just before
+        let mut x = record(4, 0, "x", 4, 1);
+        x.event.kv.value = vec![7; 5_000].into();
+        let records = vec![x, record(5, 0, "a", 2, 2), record(6, 0, "b", 6, 1)];
+        engine
+            .load(HistoryPart::Records(records))
+            .expect("a history");
+        engine.load(HistoryPart::Revision(6)).expect("the end");
+        let compact = crate::Compact::new(6).physical(true);
+        db.compact(compact).expect("compacted");
+        let found = db.get("x").expect("readable").expect("it exists");
+        assert_eq!(found.value.len(), 5_000);
+        assert_eq!(db.check().expect("checked").problems, vec![]);
     }
 
     #[test]
