@@ -48,7 +48,9 @@ impl Db {
         Db { engine }
     }
 
-    pub(crate) fn engine(&self) -> &dyn Engine {
+    /// The engine below this handle, for code that adds to the methods of `Db`.
+    #[doc(hidden)]
+    pub fn engine(&self) -> &dyn Engine {
         &*self.engine
     }
 

@@ -53,6 +53,37 @@ pub struct DiffPage {
     pub next: Option<Vec<u8>>,
 }
 
+/// An event of the log with its place in the history; see [`HistoryPart`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogRecord {
+    /// The revision of the event.
+    pub revision: Revision,
+    /// The number of the event in its revision, from 0.
+    pub sub: u32,
+    /// The event, without `prev_kv`.
+    pub event: Event,
+}
+
+/// A part of a store's history; see [`Engine::dump`] and [`Engine::load`].
+#[derive(Clone, Debug)]
+pub enum HistoryPart {
+    /// The compacted revision; -1 if the store was never compacted. The first part.
+    Compacted(Revision),
+    /// A lease, before the first event that names it.
+    Lease {
+        /// Its id.
+        id: LeaseId,
+        /// The granted TTL.
+        ttl_seconds: i64,
+        /// The time that it has left.
+        remaining_seconds: i64,
+    },
+    /// The next events. They are loaded in one commit.
+    Records(Vec<LogRecord>),
+    /// The current revision, which can be above that of the last event. The last part.
+    Revision(Revision),
+}
+
 /// The interface of a store: the engine in this process, or a cluster.
 ///
 /// The engine validates requests before it reads or writes anything. All methods may be called from
@@ -175,6 +206,28 @@ pub trait Engine: Send + Sync {
     /// `compacted`, `future_revision`, `invalid_argument` (empty key).
     fn events(&self, _request: &Events) -> Result<EventsPage> {
         Err(unsupported("events"))
+    }
+
+    /// Passes the complete history of the store to `each`, part by part, as of one moment: the
+    /// compacted revision, the leases, the events in order, the current revision. Of the events at
+    /// and below the compacted revision it passes those that a read or a watch can still return.
+    /// It holds a read transaction meanwhile, so the file can grow if others write.
+    ///
+    /// # Errors
+    ///
+    /// That of `each`, which ends it; `corrupt`, `closed`.
+    fn dump(&self, _each: &mut dyn FnMut(HistoryPart) -> Result<()>) -> Result<()> {
+        Err(unsupported("dump"))
+    }
+
+    /// Writes a part of the history of another store into this one, which must be empty at first.
+    ///
+    /// # Errors
+    ///
+    /// `corrupt` if the history contradicts itself: nothing of this part is written. `exists` if
+    /// this store has a history of its own.
+    fn load(&self, _load: HistoryPart) -> Result<()> {
+        Err(unsupported("load"))
     }
 
     /// Returns the first keys of `range` that differ between the revisions `before` and `after`.

@@ -150,6 +150,10 @@ commands! {
     Export(export::Export)
     /// Read an export into a store or a cluster
     Import(import::Import)
+    /// Write a store to a snapshot file, which etcd can restore
+    Snapshot(snapshot::Snapshot)
+    /// Make a store from a snapshot of etcd
+    Restore(restore::Restore)
     /// Serve a store to any etcd client
     Serve(Box<serve::Serve>)
     /// Start an interactive shell on one store, with history and completion

@@ -56,6 +56,7 @@
 //!   run on them, and may call libkv. A handle from before a `fork` returns `forked` in the child.
 
 mod address;
+mod bolt;
 mod client;
 mod convert;
 #[doc(hidden)]
@@ -67,7 +68,9 @@ pub mod pb;
 mod problems;
 mod schema;
 mod server;
+mod snapshot;
 mod sync;
 
 pub use open::{is_cluster, open};
 pub use server::{Level, Listener, Serve, Server, listen, serve};
+pub use snapshot::{Restore, Restored, Saved, save as save_snapshot};

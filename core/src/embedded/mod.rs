@@ -61,7 +61,8 @@ use self::shards::Shards;
 use self::store::Store;
 use crate::db::Db;
 use crate::engine::{
-    Completion, DiffPage, Engine, EventsPage, Interrupt, KeepAlive, Page, Submission, WatchStream,
+    Completion, DiffPage, Engine, EventsPage, HistoryPart, Interrupt, KeepAlive, Page, Submission,
+    WatchStream,
 };
 use crate::error::{Code, Error, Result};
 use crate::model::{Event, KeyRange, KeyValue, LeaseId, PairRef, Revision};
@@ -417,6 +418,25 @@ impl Engine for Embedded {
 
     fn history(&self, key: &[u8], limit: i64) -> Result<Vec<Event>> {
         self.read(|txn| history::history(txn, key, limit))
+    }
+
+    fn dump(&self, each: &mut dyn FnMut(HistoryPart) -> Result<()>) -> Result<()> {
+        // the store stays open during the dump, whatever happens to the handle
+        let store = self.with(|store| Ok(store.clone()))?;
+        let txn = store.env().read()?;
+        mvcc::dump::dump(&txn, each, &|id, slot| {
+            store.background().leases().remaining_seconds(id, slot)
+        })
+    }
+
+    fn load(&self, part: HistoryPart) -> Result<()> {
+        let store = self.with(|store| Ok(store.clone()))?;
+        self.check_writable(&store)?;
+        if matches!(part, HistoryPart::Lease { .. }) {
+            store.background().start()?;
+        }
+        let terms = Terms::own(self.durability, self.timeout);
+        store.commit().run(Work::Load(part), terms).map(drop)
     }
 
     fn events(&self, request: &Events) -> Result<EventsPage> {

@@ -1,11 +1,23 @@
-//! A real etcd 3.5.1, fetched by `tests/fetch_etcd.sh` into the target folder.
+//! Real etcds, fetched by `tests/fetch_etcd.sh` and `tests/fetch_etcd37.sh` into the target folder.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The program `etcd`, fetched if it is not there; an error says why it cannot be had.
+/// The program `etcd` 3.5.1, fetched if it is not there; an error gives the reason.
 pub fn program() -> Result<PathBuf, String> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fetch_etcd.sh");
+    fetched("fetch_etcd.sh")
+}
+
+/// The program `etcd` 3.7, built from its Go modules if it is not there, with `etcdctl` and
+/// `etcdutl` beside it; an error gives the reason.
+pub fn program37() -> Result<PathBuf, String> {
+    fetched("fetch_etcd37.sh")
+}
+
+fn fetched(script: &str) -> Result<PathBuf, String> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .join(script);
     let done = Command::new(&script)
         .env("CARGO_TARGET_DIR", crate::target())
         .stdin(Stdio::null())

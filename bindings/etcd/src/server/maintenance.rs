@@ -1,15 +1,18 @@
 //! The service Maintenance: status, alarms, and refusals of operations that a store does not have.
 
+use std::fs::File;
+use std::io::Read;
 use std::sync::Arc;
 
 use libkv::{Alarm, AlarmAction, AlarmKind, AlarmMember};
+use sha2::{Digest, Sha256};
 use tonic::{Code, Request, Response, Status};
 
 use super::reply::ServiceResult;
 use super::store::Store;
 use crate::convert::{self, RAFT_TERM, refusal};
 use crate::pb::etcdserverpb::{self as pb, maintenance_server};
-use crate::problems;
+use crate::{problems, snapshot};
 
 /// The etcd version whose behaviour this server has. Clients decide by it which features they use:
 /// Kubernetes uses progress requests from 3.5.13 on.
@@ -21,6 +24,8 @@ pub(crate) const CLUSTER_MINOR: &str = "3.7";
 
 /// The quota in Status of a store without one.
 const QUOTA_OFF: i64 = -1;
+/// The size of a part of a snapshot, as etcd sends it.
+const SNAPSHOT_PART_BYTES: usize = 32 << 10;
 /// Free bytes in the file that do not require a defragmentation: later writes use them.
 const FREE_BYTES_KEPT: u64 = 16 << 20;
 
@@ -109,13 +114,22 @@ impl maintenance_server::Maintenance for Maintenance {
         Err(unsupported("HashKV"))
     }
 
-    type SnapshotStream = tokio_stream::Empty<Result<pb::SnapshotResponse, Status>>;
+    type SnapshotStream = tokio_stream::Iter<SnapshotMessages>;
 
     async fn snapshot(
         &self,
         _: Request<pb::SnapshotRequest>,
     ) -> ServiceResult<Self::SnapshotStream> {
-        Err(unsupported("Snapshot"))
+        let db = self.0.db.clone();
+        let written = tokio::task::spawn_blocking(move || snapshot::write_unnamed(&db)).await;
+        let (file, bytes) = written
+            .map_err(|error| Status::internal(format!("etcdserver: the snapshot failed: {error}")))?
+            .map_err(refusal)?;
+        Ok(Response::new(tokio_stream::iter(SnapshotMessages {
+            file,
+            remaining_bytes: bytes,
+            hasher: Some(Sha256::new()),
+        })))
     }
 
     async fn move_leader(
@@ -161,6 +175,51 @@ impl maintenance_server::Maintenance for Maintenance {
             }
             Err(_) => Err(Status::unknown("etcdserver: unknown method")),
         }
+    }
+}
+
+/// The messages of a snapshot: the bbolt file in parts of one size, then its SHA-256.
+pub(crate) struct SnapshotMessages {
+    file: File,
+    /// The bytes of the file that are not sent yet.
+    remaining_bytes: u64,
+    /// Of the sent part; `None` at the end.
+    hasher: Option<Sha256>,
+}
+
+impl SnapshotMessages {
+    fn part(&mut self, len: usize) -> std::io::Result<Vec<u8>> {
+        let mut part = vec![0; len];
+        self.file.read_exact(&mut part)?;
+        self.remaining_bytes -= len as u64;
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&part);
+        }
+        Ok(part)
+    }
+}
+
+impl Iterator for SnapshotMessages {
+    type Item = Result<pb::SnapshotResponse, Status>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let len = self.remaining_bytes.min(SNAPSHOT_PART_BYTES as u64) as usize;
+        let blob = match len {
+            0 => self.hasher.take()?.finalize().to_vec(),
+            len => match self.part(len) {
+                Ok(part) => part,
+                Err(error) => {
+                    (self.hasher, self.remaining_bytes) = (None, 0);
+                    let message = format!("etcdserver: reading the snapshot: {error}");
+                    return Some(Err(Status::internal(message)));
+                }
+            },
+        };
+        Some(Ok(pb::SnapshotResponse {
+            remaining_bytes: self.remaining_bytes,
+            blob: blob.into(),
+            ..pb::SnapshotResponse::default()
+        }))
     }
 }
 

@@ -305,7 +305,7 @@ impl GroupCommit {
             Work::Sweep => true,
             // makes revisions, which must not be given twice
             Work::ExpireLeases => false,
-            Work::MaxBytes(_) => member.durability == Durability::Lazy,
+            Work::MaxBytes(_) | Work::Load(_) => member.durability == Durability::Lazy,
         };
         !self.unsynced && members.iter().all(may)
     }
@@ -325,13 +325,14 @@ pub(crate) fn now_ns(clock: &Clock) -> u64 {
 fn needs_time(work: &Work) -> bool {
     matches!(
         work,
-        Work::ExpireLeases | Work::Request(Request::LeaseGrant(_))
+        Work::ExpireLeases | Work::Load(_) | Work::Request(Request::LeaseGrant(_))
     )
 }
 
 /// Runs one step of maintenance. Returns whether it was the last.
 fn maintain(writer: &mut Writer, work: &Work) -> Result<bool> {
     match work {
+        Work::Load(part) => writer.load(part).map(|()| true),
         Work::MaxBytes(max) => writer.set_max_bytes(*max).map(|()| true),
         Work::Sweep => writer.maintain(|txn| compact::sweep_step(txn, SWEEP_EVENTS)),
         Work::ExpireLeases => writer.expire(EXPIRE_LEASES),

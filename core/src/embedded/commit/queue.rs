@@ -13,6 +13,7 @@ use crossbeam::sync::Unparker;
 
 use super::terms::Terms;
 use crate::completion::Completion;
+use crate::engine::HistoryPart;
 use crate::error::{Code, Error, Result};
 use crate::mutex::lock;
 use crate::request::{Durability, Request, Response};
@@ -28,6 +29,8 @@ const GONE: u8 = 3;
 pub(crate) enum Work {
     /// A user's request, validated.
     Request(Request),
+    /// Writes a part of another store's history.
+    Load(HistoryPart),
     /// Sets the store's quota; 0 is none.
     MaxBytes(u64),
     /// One step of the sweep. Its outcome is whether it was the last.
@@ -110,7 +113,7 @@ impl Pending {
     pub fn bytes(&self) -> u64 {
         match &self.work {
             Work::Request(request) => request_bytes(request),
-            Work::Sweep | Work::ExpireLeases | Work::MaxBytes(_) => 0,
+            Work::Sweep | Work::ExpireLeases | Work::MaxBytes(_) | Work::Load(_) => 0,
         }
     }
 

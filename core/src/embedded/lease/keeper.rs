@@ -124,6 +124,13 @@ impl Leases {
     }
 
     /// The remaining time of a lease.
+    /// The seconds that a lease has left; 0 if its deadline is not known.
+    pub fn remaining_seconds(&self, id: LeaseId, slot: u32) -> i64 {
+        let slot = self.guard.slot(slot).filter(|slot| slot.id == id);
+        let deadline = slot.map_or(0, |slot| slot.deadline);
+        (deadline.saturating_sub(self.commit.now_ns()) / NS) as i64
+    }
+
     pub fn time_to_live(&self, id: LeaseId, keys: bool) -> Result<LeaseTimeToLiveResponse> {
         let txn = self.env.read()?;
         let Some(entry) = entries::find(&txn, id)? else {

@@ -49,7 +49,7 @@ pub(crate) fn history(txn: &Txn, key: &[u8], limit: i64) -> Result<Vec<Event>> {
     Ok(events)
 }
 
-fn kind(header: &Header) -> EventKind {
+pub(super) fn kind(header: &Header) -> EventKind {
     if header.tombstone {
         EventKind::Delete
     } else {

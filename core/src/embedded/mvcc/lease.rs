@@ -56,6 +56,22 @@ impl Writer<'_> {
         })
     }
 
+    /// Grants a lease of another store, with the time that it has left there.
+    pub(super) fn load_lease(
+        &mut self,
+        id: LeaseId,
+        ttl_seconds: i64,
+        remaining_seconds: i64,
+    ) -> Result<()> {
+        self.grant(&LeaseGrant::new(ttl_seconds).id(id))?;
+        if let Some(slot) = slot_of(&self.txn, id)? {
+            let granted = deadline(self.now_ns, ttl_seconds);
+            let remaining = deadline(self.now_ns, remaining_seconds);
+            self.slots.slots.swap_deadline(slot, granted, remaining);
+        }
+        Ok(())
+    }
+
     /// A random id that no lease has.
     fn new_lease_id(&self) -> Result<LeaseId> {
         loop {

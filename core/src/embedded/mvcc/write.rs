@@ -142,7 +142,7 @@ impl Writer<'_> {
     }
 
     /// Appends an event to `log`.
-    fn append(&mut self, header: &Header, key: &[u8], value: &[u8]) -> Result<()> {
+    pub(super) fn append(&mut self, header: &Header, key: &[u8], value: &[u8]) -> Result<()> {
         let event = header.encode_event();
         let len = codec::event_bytes(&event, key, value);
         match self.txn.append(Tree::Log, &header.rev.to_key(), len)? {
@@ -216,7 +216,7 @@ impl Writer<'_> {
     }
 
     /// Moves a key from one lease to another; 0 is no lease.
-    fn move_lease(&mut self, key: &[u8], from: LeaseId, to: LeaseId) -> Result<()> {
+    pub(super) fn move_lease(&mut self, key: &[u8], from: LeaseId, to: LeaseId) -> Result<()> {
         if from == to {
             return Ok(());
         }
