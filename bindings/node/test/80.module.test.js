@@ -123,6 +123,7 @@ test('module: has every public call of Rust', () => {
   const calls = [...source.matchAll(/^ {4}pub fn (\w+)/gm)].map(([, name]) => name)
   // calls that have another form here; until: a call takes { signal } or timeoutMs
   const otherwise = {
+    engine: null,
     from_engine: null,
     until: null,
     submit: 'put',

@@ -120,6 +120,7 @@ const NOUNS: &[Noun] = &[
 
 /// Methods of the Rust face that are no calls of a user's program, and why.
 const RUST_ALONE: &[(&str, &str)] = &[
+    ("Db::engine", "the interface of engines is of Rust alone"),
     ("Db::from_engine", "for authors of an engine"),
     (
         "Db::call_unless",
@@ -249,7 +250,7 @@ fn rust_methods(noun: &Noun) -> BTreeSet<String> {
 
 /// The files of `core/src/recipe`, relative to `core/src`.
 fn recipes() -> Vec<String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/src/recipe");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../core/src/recipe");
     let entries = fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     entries
         .map(|entry| entry.expect("an entry of the folder").file_name())

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 
 use libkv::{Code, Error, Result};
 
-use super::*;
+use super::format::*;
 
 /// No tree of a file is deeper: each branch has at least two children, so this is beyond any file.
 const DEPTH_MAX: usize = 64;
@@ -385,7 +385,6 @@ impl<S: Source> Entries<'_, S> {
     /// # Errors
     ///
     /// `corrupt`, `io`.
-    #[expect(clippy::should_implement_trait, reason = "it lends what it returns")]
     pub fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
         match self.advance() {
             Ok(false) => Ok(None),

@@ -1,6 +1,7 @@
 use std::io::Cursor;
 
-use super::*;
+use super::format::*;
+use super::{Database, Writer};
 use libkv::Code;
 
 type Entry = (Vec<u8>, Vec<u8>);

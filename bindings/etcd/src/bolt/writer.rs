@@ -6,7 +6,7 @@
 
 use std::io::{self, Seek, SeekFrom, Write};
 
-use super::*;
+use super::format::*;
 
 /// The size of a page, which etcd uses too.
 const PAGE_BYTES: usize = 4096;
@@ -259,7 +259,7 @@ impl Page {
         HEADER_BYTES + self.count() * ELEMENT_BYTES + self.data.len()
     }
 
-    /// Whether an element of so many bytes belongs here. A leaf takes one of any size if it is
+    /// Whether an element of this number of bytes belongs here. A leaf takes one of any size if it is
     /// empty; a branch takes two.
     fn has_room(&self, bytes: usize) -> bool {
         let fewest = if self.flags == LEAF { 1 } else { 2 };

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::format::{self, HASH_BYTES, SECTOR_BYTES, bucket, meta};
 use crate::bolt::{Bucket, Database, Source};
 
-/// A part of the history has at most so many records, and about so many bytes.
+/// The limits of a part of the history: records, and bytes approximately.
 const PART_RECORDS: usize = 5_000;
 const PART_BYTES: usize = 4 << 20;
 /// Memory for the computation of the hash.

@@ -10,7 +10,7 @@ use crate::engine::{HistoryPart, LogRecord};
 use crate::error::Result;
 use crate::model::{Event, LeaseId, Revision};
 
-/// A part has at most so many events, and about so many bytes.
+/// The limits of a part: events, and bytes approximately.
 const PART_EVENTS: usize = 1_000;
 const PART_BYTES: usize = 1 << 20;
 
