@@ -10,10 +10,8 @@ fn main() -> Result<(), libkv::Error> {
     for batch in db.watch(Watch::new(KeyRange::prefix("config/")).start_revision(1))? {
         for event in batch?.events {
             let kv = event.kv;
-            let (key, value) = (
-                String::from_utf8_lossy(&kv.key),
-                String::from_utf8_lossy(&kv.value),
-            );
+            let key = String::from_utf8_lossy(&kv.key);
+            let value = String::from_utf8_lossy(&kv.value);
             println!("{} {key} = {value}", kv.mod_revision);
             if key == "config/stop" {
                 return lock.release();

@@ -584,7 +584,9 @@ fn compare(name: &str, etcdctl: Result<PathBuf, String>) {
         }
     };
     let theirs = Etcd::start(&etcd, name);
-    let ours = Served::start(name);
+    // real etcd's member has this name
+    let how = Serve::new("127.0.0.1:0").name("m0");
+    let ours = Served::with(name, Options::new().limits(LimitsPreset::Etcd), how);
     // asked of a second etcd, the table shows what differs between two of them: nothing
     let second = std::env::var("OURS").is_ok_and(|ours| ours == "etcd");
     let second = second.then(|| Etcd::start(&etcd, &format!("{name}-second")));
