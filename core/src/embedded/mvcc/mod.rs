@@ -22,6 +22,8 @@
 //! | `compact` | compactions, and the sweep after them |
 //! | `lease` | granting, revoking and expiring leases |
 //! | `alarm` | the quota and alarms: which writes are refused |
+//! | `dump` | reading the complete history of a store |
+//! | `load` | writing the history of another store into a new one |
 //! | `side` | records beside the keys |
 //! | `time` | the time index: which revision was current in each minute |
 //! | `apply` | running any request on a writer |
