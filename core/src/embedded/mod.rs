@@ -1,7 +1,7 @@
 //! The engine in this process: [`Embedded`] is one handle on a [`Store`].
 //!
-//! Modules, from the bottom up. Each uses only those above it in this list, except that `mvcc` uses
-//! the lower half of `lease` (`entries`, `slot`):
+//! Modules, the lowest layer first. A module uses only modules listed before it, except that `mvcc`
+//! uses the lower half of `lease` (`entries`, `slot`):
 //!
 //! | module | contents |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! The service Maintenance: status, alarms, and refusals of operations that a store does not have.
+//! The service Maintenance: status, alarms, snapshots, and refusals of what a store does not have.
 
 use std::fs::File;
 use std::io::Read;
@@ -29,7 +29,7 @@ const SNAPSHOT_PART_BYTES: usize = 32 << 10;
 /// Free bytes in the file that do not require a defragmentation: later writes use them.
 const FREE_BYTES_KEPT: u64 = 16 << 20;
 
-/// Status and alarms, and refusals of operations that a store does not have yet.
+/// Status, alarms and snapshots, and refusals of operations that a store does not have yet.
 pub(crate) struct Maintenance(pub Arc<Store>);
 
 fn unsupported(what: &str) -> Status {

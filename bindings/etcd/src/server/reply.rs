@@ -665,7 +665,7 @@ mod tests {
         let mut reply = ReplyFuture::grpc(future, call.clone(), None);
         let mut context = Context::from_waker(std::task::Waker::noop());
         let Poll::Ready(Ok(response)) = Pin::new(&mut reply).poll(&mut context) else {
-            panic!("it is set_code")
+            panic!("the reply is ready")
         };
         let status = Status::from_header_map(response.headers()).expect("a refusal");
         assert_eq!(

@@ -2,9 +2,9 @@
 //!
 //! Take many clients that each send the next request when they get a response. There are two ways
 //! to serve them. Together: all share every commit, and no commit runs while their next requests
-//! are on the way. Or in turns: one half is on the way while the other is committed, which costs
-//! two flushes instead of one. Together is better if a flush takes longer than the way, in turns if
-//! not.
+//! are on their round trip. Or in turns: one half is on its round trip while the other is committed,
+//! which costs two flushes instead of one. Together is better if a flush takes longer than the round
+//! trip, in turns if not.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -14,9 +14,9 @@ use crate::mutex::lock;
 /// The longest wait of a group for the requests that it expects, and its share of a commit.
 const WAIT_MAX: Duration = Duration::from_millis(2);
 const COMMIT_PARTS: u32 = 4;
-/// While clients take turns the way is not measured. Each group forgets this share of it, so that
+/// While clients take turns the round trip is not measured. Each group forgets this share of it, so that
 /// it is measured again after a while.
-const WAY_PARTS: u32 = 256;
+const ROUND_TRIP_PARTS: u32 = 256;
 /// Each group forgets this share of the clients that were not seen again.
 const CLIENT_PARTS: usize = 64;
 
@@ -30,7 +30,7 @@ pub(super) struct GroupDelay {
 struct Observations {
     last: Option<LastGroup>,
     /// The time from a response to the next request of its client, as far as it is known.
-    way: Duration,
+    round_trip: Duration,
 }
 
 #[derive(Clone, Copy)]
@@ -38,7 +38,7 @@ struct LastGroup {
     ended: Instant,
     /// Requests that came while it was committed.
     arrivals: usize,
-    /// The estimated number of active clients. One that is on the way at the end of a group was
+    /// The estimated number of active clients. One that is on its round trip at the end of a group was
     /// seen before.
     clients: usize,
     /// The time of a commit: the shorter of the last two, and the last.
@@ -88,11 +88,11 @@ impl GroupDelay {
             return Plan::TakeAll;
         }
         if last.arrivals == 0 {
-            observed.way = observed.way.max(since);
+            observed.round_trip = observed.round_trip.max(since);
         }
-        if observed.way * 2 > last.commit {
-            let forgotten = observed.way / WAY_PARTS;
-            observed.way -= forgotten;
+        if observed.round_trip * 2 > last.commit {
+            let forgotten = observed.round_trip / ROUND_TRIP_PARTS;
+            observed.round_trip -= forgotten;
             return Plan::TakeTurns(last.clients.div_ceil(2));
         }
         Plan::WaitFor(
@@ -107,10 +107,10 @@ impl GroupDelay {
         let since = observed.last.map_or(Duration::ZERO, |last| {
             now.saturating_duration_since(last.ended)
         });
-        observed.way = if all {
+        observed.round_trip = if all {
             since
         } else {
-            since.max(observed.way * 2)
+            since.max(observed.round_trip * 2)
         };
     }
 }
@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(
             plan(&delay, 3 * MS / 2),
             Plan::TakeTurns(32),
-            "the way is longer than half a commit"
+            "the round trip is longer than half a commit"
         );
         delay.record_group(32, 31, Some(MS));
         assert_eq!(plan(&delay, US), Plan::TakeTurns(32));
@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(
             plan(&delay, US),
             Plan::TakeTurns(31),
-            "the others are on their way"
+            "the others are on their round trip"
         );
         for _ in 0..200 {
             delay.record_group(10, 10, Some(MS));

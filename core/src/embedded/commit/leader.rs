@@ -225,7 +225,7 @@ impl Committer {
             .unwrap_or(false)
     }
 
-    /// Has the next group look for an unfinished sweep.
+    /// Makes the next group look for an unfinished sweep.
     pub(super) fn look_for_leftover(&self) {
         self.0.groups.store(0, Ordering::Relaxed);
     }

@@ -182,8 +182,8 @@ impl Pending {
         }
     }
 
-    /// Whether the worker must sweep behind it: a compaction whose caller does not wait for the
-    /// space.
+    /// True for a compaction whose caller does not wait for the space: the worker must sweep after
+    /// it.
     pub fn leaves_sweep(&self) -> bool {
         match &self.work {
             Work::Request(Request::Compact(compact)) => !(compact.physical && self.has_thread()),

@@ -34,7 +34,7 @@ use super::services::Grpc;
 use super::store::Store;
 use crate::schema::{RPCS, Rpc};
 
-/// The paths after `/v3/` and `/v3beta/`, each with the service and the method that it rpcs.
+/// The paths after `/v3/` and `/v3beta/`, each with the service and the method that it calls.
 const PATHS: &[(&str, &str, &str)] = &[
     ("kv/range", "etcdserverpb.KV", "Range"),
     ("kv/put", "etcdserverpb.KV", "Put"),
