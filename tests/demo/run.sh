@@ -36,6 +36,8 @@ head_of() {
 rm -rf "$work"
 mkdir -p "$work" && chmod 700 "$work" || fail "cannot make $work"
 umask 077
+# a failure must not leave the loops of the sections behind
+trap 'kill $(jobs -p) 2>/dev/null' EXIT
 mkdir "$work/one" "$work/names"
 store=$work/store
 one=$work/one
