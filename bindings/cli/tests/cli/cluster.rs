@@ -311,7 +311,7 @@ fn has_headers(mut frames: &[u8]) -> bool {
     false
 }
 
-/// Somebody pressed Ctrl-C while the cluster did not answer: nothing happened until the time for
+/// Ctrl-C was pressed while the cluster did not respond: nothing happened until the time for
 /// the answer had run out, and then the status was that of a cluster which is away.
 #[test]
 fn keep_alive_without_a_response_ends_with_ctrl_c() {

@@ -499,7 +499,7 @@ fn signal_that_is_repeated_ends_it_at_once() {
     );
 }
 
-/// Somebody removed the directory under a running server, which went on acknowledging writes that
+/// The directory was removed under a running server, which went on acknowledging writes that
 /// were lost with its end.
 #[test]
 fn store_removed_under_a_server_is_noticed() {
@@ -552,7 +552,7 @@ impl Dice {
     }
 }
 
-/// Whoever acknowledges a write and is killed must find it again: 16 writers, kill -9 after some
+/// A server that acknowledged a write and was killed must have it: 16 writers, kill -9 after some
 /// hundred acknowledged puts, and every one of them is there after the restart. 50 rounds with
 /// KV_KILL_ROUNDS=50.
 #[test]

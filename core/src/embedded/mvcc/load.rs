@@ -15,7 +15,7 @@ use crate::error::{Code, Error, Result, show};
 use crate::model::{EventKind, Revision};
 use crate::request::KEY_BYTES_MAX;
 
-/// Event numbers in one revision are 32 bits in `log`.
+/// The revision of an empty store.
 const EMPTY_LOG: Revision = 1;
 
 fn damaged(record: &LogRecord, message: &str) -> Error {
