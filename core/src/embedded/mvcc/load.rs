@@ -18,6 +18,9 @@ use crate::request::KEY_BYTES_MAX;
 /// The revision of an empty store.
 const EMPTY_LOG: Revision = 1;
 
+/// No history that is loaded reaches this revision: later ones must be countable.
+const REVISION_END: Revision = Revision::MAX / 2;
+
 fn damaged(record: &LogRecord, message: &str) -> Error {
     let key = show(&record.event.kv.key);
     let text = format!(
@@ -25,6 +28,16 @@ fn damaged(record: &LogRecord, message: &str) -> Error {
         record.sub, record.revision
     );
     Error::new(Code::Corrupt, text)
+}
+
+fn check_revision(revision: Revision) -> Result<()> {
+    match revision < REVISION_END {
+        true => Ok(()),
+        false => Err(Error::new(
+            Code::Corrupt,
+            format!("revision {revision} leaves no room for later ones"),
+        )),
+    }
 }
 
 impl Writer<'_> {
@@ -50,6 +63,7 @@ impl Writer<'_> {
 
     /// Sets the compacted revision. The sweep removes later what the source should not have kept.
     fn load_compacted(&mut self, revision: Revision) -> Result<()> {
+        check_revision(revision)?;
         if self.current > EMPTY_LOG || self.compacted != NOT_COMPACTED {
             return Err(Error::new(
                 Code::Exists,
@@ -71,6 +85,7 @@ impl Writer<'_> {
 
     /// Notes that the revisions after the last event, up to this one, were never given.
     fn load_gap(&mut self, upto: Revision) -> Result<()> {
+        check_revision(upto)?;
         let from = self.last_loaded()?.main.max(EMPTY_LOG);
         if upto <= from || upto <= self.compacted {
             return Ok(());
@@ -94,7 +109,11 @@ impl Writer<'_> {
             return Err(damaged(record, &text));
         }
         let rev = Rev::new(record.revision, record.sub);
-        if rev <= last || rev.main <= EMPTY_LOG || event.kv.mod_revision != rev.main {
+        if rev <= last
+            || rev.main >= REVISION_END
+            || rev.main <= EMPTY_LOG
+            || event.kv.mod_revision != rev.main
+        {
             return Err(damaged(record, "is not in its place in the history"));
         }
         let expected = match rev.main == last.main {
@@ -129,7 +148,9 @@ impl Writer<'_> {
         let follows = match (tombstone, alive) {
             (true, alive) => alive.is_some(),
             (false, None) => is_first,
-            (false, Some(old)) => (kv.create_revision, kv.version) == (old.create, old.version + 1),
+            (false, Some(old)) => {
+                (kv.create_revision, kv.version) == (old.create, old.version.saturating_add(1))
+            }
         };
         let is_plausible = tombstone
             || (1 <= kv.version && 1 < kv.create_revision && kv.create_revision <= rev.main);
@@ -324,5 +345,6 @@ mod tests {
             "{message}"
         );
         refused(vec![record(1, 0, "a", 1, 1)]);
+        refused(vec![record(Revision::MAX, 0, "a", Revision::MAX, 1)]);
     }
 }
