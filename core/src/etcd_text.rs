@@ -1,35 +1,54 @@
+// Generated, do not edit: change bindings/vocabulary/vocabulary.toml and run `cargo vocabulary`.
+
 //! The texts that etcd has for its errors, without the prefix `etcdserver: `.
 //!
 //! etcd's clients compare them word by word, so they are part of the protocol. See
 //! [`Error::etcd`](crate::Error::etcd).
+#![allow(missing_docs, reason = "the texts say it")]
 
-macro_rules! texts {
-    ($( $name:ident $text:literal )*) => {
-        $( #[allow(missing_docs)] pub const $name: &str = $text; )*
+pub const AUTH_FAILED: &str = "authentication failed, invalid user ID or password";
+pub const COMPACTED: &str = "mvcc: required revision has been compacted";
+pub const CORRUPT: &str = "corrupt cluster";
+pub const DUPLICATE_KEY: &str = "duplicate key given in txn request";
+pub const FUTURE_REVISION: &str = "mvcc: required revision is a future revision";
+pub const KEY_NOT_FOUND: &str = "key not found";
+pub const KEY_NOT_PROVIDED: &str = "key is not provided";
+pub const LEASE_EXISTS: &str = "lease already exists";
+pub const LEASE_NOT_FOUND: &str = "requested lease not found";
+pub const LEASE_PROVIDED: &str = "lease is provided";
+pub const LEASE_TTL_TOO_LARGE: &str = "too large lease TTL";
+pub const NO_SPACE: &str = "mvcc: database space exceeded";
+pub const NOT_LEADER: &str = "election: not leader";
+pub const REQUEST_TOO_LARGE: &str = "request is too large";
+pub const SORT_OPTION_INVALID: &str = "invalid sort option";
+pub const TOO_MANY_OPS: &str = "too many operations in txn request";
+pub const TOO_MANY_REQUESTS: &str = "too many requests";
+pub const USER_NAME_EMPTY: &str = "user name is empty";
+pub const VALUE_PROVIDED: &str = "value is provided";
+pub const WATCH_RANGE_EMPTY: &str = "mvcc: watcher range is empty";
 
-        const ALL: &[&str] = &[ $( $name, )* ];
-    };
-}
-
-texts! {
-    COMPACTED "mvcc: required revision has been compacted"
-    CORRUPT "corrupt cluster"
-    DUPLICATE_KEY "duplicate key given in txn request"
-    FUTURE_REVISION "mvcc: required revision is a future revision"
-    KEY_NOT_FOUND "key not found"
-    KEY_NOT_PROVIDED "key is not provided"
-    LEASE_EXISTS "lease already exists"
-    LEASE_NOT_FOUND "requested lease not found"
-    LEASE_PROVIDED "lease is provided"
-    LEASE_TTL_TOO_LARGE "too large lease TTL"
-    NO_SPACE "mvcc: database space exceeded"
-    NOT_LEADER "election: not leader"
-    REQUEST_TOO_LARGE "request is too large"
-    SORT_OPTION_INVALID "invalid sort option"
-    TOO_MANY_OPS "too many operations in txn request"
-    VALUE_PROVIDED "value is provided"
-    WATCH_RANGE_EMPTY "mvcc: watcher range is empty"
-}
+const ALL: &[&str] = &[
+    AUTH_FAILED,
+    COMPACTED,
+    CORRUPT,
+    DUPLICATE_KEY,
+    FUTURE_REVISION,
+    KEY_NOT_FOUND,
+    KEY_NOT_PROVIDED,
+    LEASE_EXISTS,
+    LEASE_NOT_FOUND,
+    LEASE_PROVIDED,
+    LEASE_TTL_TOO_LARGE,
+    NO_SPACE,
+    NOT_LEADER,
+    REQUEST_TOO_LARGE,
+    SORT_OPTION_INVALID,
+    TOO_MANY_OPS,
+    TOO_MANY_REQUESTS,
+    USER_NAME_EMPTY,
+    VALUE_PROVIDED,
+    WATCH_RANGE_EMPTY,
+];
 
 /// The text as a constant of this module, if it is one.
 pub fn find(text: &str) -> Option<&'static str> {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use libkv::*;
 use tonic::Status as Refusal;
 
-use crate::grpc_code::grpc_code;
+use crate::grpc_code::{code_of, code_of_text, is_definite, status_of};
 use crate::pb::etcdserverpb as pb;
 use crate::pb::mvccpb;
 
@@ -578,18 +578,12 @@ pub fn wrong_response() -> Refusal {
 /// The prefix of etcd's texts.
 const PREFIX: &str = "etcdserver: ";
 
-/// How a refusal goes over the wire: etcd's code, and etcd's text where it has one.
+/// How a refusal goes over the wire: etcd's status, and etcd's text where it has one.
 pub fn refusal(error: Error) -> Refusal {
-    use tonic::Code as Wire;
-    let code = match error.code() {
-        Code::InvalidArgument if error.etcd_text() == Some(etcd_text::LEASE_TTL_TOO_LARGE) => {
-            Wire::OutOfRange
-        }
-        code => grpc_code(code),
-    };
+    let status = status_of(error.code(), error.etcd_text());
     // clients compare etcd's text, so it is sent without the detail
     let text = error.etcd_text().unwrap_or(error.message());
-    Refusal::new(code, format!("{PREFIX}{text}"))
+    Refusal::new(status, format!("{PREFIX}{text}"))
 }
 
 /// The error for a server's refusal. `sent_bytes` is the length of a request that may have written,
@@ -607,42 +601,13 @@ pub fn error_in(refusal: &Refusal, sent_bytes: Option<usize>) -> Error {
         .message()
         .strip_prefix(PREFIX)
         .unwrap_or(refusal.message());
-    let code = match refusal.code() {
-        Wire::InvalidArgument => match text {
-            etcd_text::KEY_NOT_FOUND => Code::KeyNotFound,
-            etcd_text::DUPLICATE_KEY => Code::DuplicateKey,
-            etcd_text::TOO_MANY_OPS => Code::TooManyOps,
-            etcd_text::REQUEST_TOO_LARGE => Code::TooLarge,
-            text if long_key(text).is_some() => Code::TooLarge,
-            "user name is empty" | "authentication failed, invalid user ID or password" => {
-                Code::Unauthenticated
-            }
-            _ => Code::InvalidArgument,
-        },
-        Wire::OutOfRange => match text {
-            etcd_text::COMPACTED => Code::Compacted,
-            etcd_text::FUTURE_REVISION => Code::FutureRevision,
-            _ => Code::InvalidArgument,
-        },
-        Wire::NotFound if text == etcd_text::LEASE_NOT_FOUND => Code::LeaseNotFound,
-        Wire::NotFound => Code::NotFound,
-        Wire::FailedPrecondition if text == etcd_text::LEASE_EXISTS => Code::LeaseExists,
-        Wire::FailedPrecondition | Wire::AlreadyExists => Code::FailedPrecondition,
-        // etcd counts what it has proposed already before it proposes
-        Wire::ResourceExhausted if text == "too many requests" => Code::Busy,
-        Wire::ResourceExhausted if text == etcd_text::NO_SPACE => Code::Full,
-        Wire::ResourceExhausted if is_too_large(text, sent_bytes) => Code::TooLarge,
-        Wire::Unimplemented => Code::Unsupported,
-        Wire::Unauthenticated => Code::Unauthenticated,
-        Wire::PermissionDenied => Code::PermissionDenied,
-        Wire::DataLoss => Code::Corrupt,
-        _ if sent_bytes.is_some() => Code::UnknownOutcome,
-        Wire::Aborted => Code::Conflict,
-        Wire::ResourceExhausted => Code::Full,
-        Wire::Cancelled => Code::Cancelled,
-        Wire::DeadlineExceeded => Code::Timeout,
-        Wire::Unavailable => Code::Unavailable,
-        Wire::Internal | Wire::Unknown | Wire::Ok => Code::Internal,
+    let status = refusal.code();
+    let code = match (code_of_text(status, text), status) {
+        (Some(code), _) => code,
+        (None, Wire::InvalidArgument) if long_key(text).is_some() => Code::TooLarge,
+        (None, Wire::ResourceExhausted) if is_too_large(text, sent_bytes) => Code::TooLarge,
+        _ if sent_bytes.is_some() && !is_definite(status) => Code::UnknownOutcome,
+        _ => code_of(status),
     };
     match (etcd_text::find(text), long_key(text)) {
         (Some(text), _) => Error::etcd(code, text),

@@ -1,9 +1,9 @@
-//! The parts in Rust: the codes of the core, of etcd's protocol and of `kv`.
+//! The parts in Rust: the codes of the core, errors in etcd's protocol, the statuses of `kv`.
 
 use std::fmt::Write as _;
 
 use crate::output::Output;
-use crate::table::{Exit, Table};
+use crate::table::{Exit, Table, pascal};
 use crate::text::comment;
 
 /// `core/src/code.rs`.
@@ -46,27 +46,99 @@ pub fn code(table: &Table) -> Output {
     )
 }
 
+/// `core/src/etcd_text.rs`.
+pub fn etcd_text(table: &Table) -> Output {
+    let (mut constants, mut names) = (String::new(), String::new());
+    for text in &table.etcd.texts {
+        let name = &text.name;
+        _ = writeln!(constants, "pub const {name}: &str = {:?};", text.text);
+        _ = write!(names, "{name},");
+    }
+    Output::rust(
+        "core/src/etcd_text.rs",
+        &format!(
+            "
+            //! The texts that etcd has for its errors, without the prefix `etcdserver: `.
+            //!
+            //! etcd's clients compare them word by word, so they are part of the protocol. See
+            //! [`Error::etcd`](crate::Error::etcd).
+            #![allow(missing_docs, reason = \"the texts say it\")]
+
+            {constants}
+            const ALL: &[&str] = &[{names}];
+
+            /// The text as a constant of this module, if it is one.
+            pub fn find(text: &str) -> Option<&'static str> {{
+                ALL.iter().copied().find(|known| *known == text)
+            }}"
+        ),
+    )
+}
+
 /// `bindings/etcd/src/grpc_code.rs`.
 pub fn grpc_code(table: &Table) -> Output {
-    let arms: String = table
-        .codes
-        .iter()
-        .map(|code| format!("Code::{} => tonic::Code::{},", code.variant(), code.grpc))
-        .collect();
+    let (mut statuses, mut texts, mut codes) = (String::new(), String::new(), String::new());
+    for text in &table.etcd.texts {
+        let (code, name) = (pascal(&text.code), &text.name);
+        if let Some(grpc) = &text.grpc {
+            _ = write!(
+                statuses,
+                "(Code::{code}, Some(etcd_text::{name})) => Status::{grpc},"
+            );
+        }
+        let status = table.status_of(text);
+        _ = write!(
+            texts,
+            "(Status::{status}, etcd_text::{name}) => Code::{code},"
+        );
+    }
+    for code in &table.codes {
+        let variant = code.variant();
+        _ = write!(statuses, "(Code::{variant}, _) => Status::{},", code.grpc);
+    }
+    let mut definite = Vec::new();
+    for status in &table.etcd.statuses {
+        let (name, code) = (&status.name, pascal(&status.code));
+        _ = write!(codes, "Status::{name} => Code::{code},");
+        if status.definite {
+            definite.push(format!("Status::{name}"));
+        }
+    }
+    let definite = definite.join(" | ");
     Output::rust(
         "bindings/etcd/src/grpc_code.rs",
         &format!(
             "
-            //! The gRPC status of each error code.
+            //! The gRPC status of each error, and the error code of each status.
 
-            use libkv::Code;
+            use libkv::{{Code, etcd_text}};
+            use tonic::Code as Status;
 
-            /// The status that a server returns for this code.
-            pub fn grpc_code(code: Code) -> tonic::Code {{
-                match code {{
-                    {arms}
-                    _ => tonic::Code::Unknown,
+            /// The status that a server returns for an error with this code and this text of etcd.
+            pub fn status_of(code: Code, text: Option<&str>) -> Status {{
+                match (code, text) {{
+                    {statuses} _ => Status::Unknown,
                 }}
+            }}
+
+            /// The code of a refusal with this text of etcd, without its prefix; `None` if etcd has no
+            /// such text with this status.
+            pub fn code_of_text(status: Status, text: &str) -> Option<Code> {{
+                Some(match (status, text) {{
+                    {texts} _ => return None,
+                }})
+            }}
+
+            /// The code of a refusal with this status and a text that is not known.
+            pub fn code_of(status: Status) -> Code {{
+                match status {{
+                    {codes}
+                }}
+            }}
+
+            /// Whether a write that is refused with this status was certainly not done.
+            pub fn is_definite(status: Status) -> bool {{
+                matches!(status, {definite})
             }}"
         ),
     )

@@ -15,6 +15,8 @@ pub struct Table {
     /// The error codes.
     #[serde(rename = "code")]
     pub codes: Vec<Code>,
+    /// Errors in etcd's protocol.
+    pub etcd: Etcd,
     /// The exit statuses of `kv`.
     #[serde(rename = "exit")]
     pub exits: Vec<Exit>,
@@ -49,6 +51,43 @@ pub struct Code {
     pub python: Option<String>,
     /// The name of the number that Python's exception carries.
     pub errno: Option<String>,
+}
+
+/// Errors in etcd's protocol.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Etcd {
+    /// What etcd says.
+    pub texts: Vec<EtcdText>,
+    /// The statuses of gRPC.
+    pub statuses: Vec<Status>,
+}
+
+/// A text that etcd has for an error.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EtcdText {
+    /// `LEASE_NOT_FOUND`.
+    pub name: String,
+    /// The code of the error.
+    pub code: String,
+    /// The status of gRPC, if it is not that of the code.
+    pub grpc: Option<String>,
+    /// The text, without etcd's prefix.
+    pub text: String,
+}
+
+/// A status of gRPC.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Status {
+    /// `NotFound`.
+    pub name: String,
+    /// The code of a refusal whose text is not known.
+    pub code: String,
+    /// Whether a write that is refused with it was certainly not done.
+    #[serde(default)]
+    pub definite: bool,
 }
 
 /// An exit status of `kv`.
@@ -204,6 +243,7 @@ impl Table {
                 ));
             }
         }
+        table.verify_etcd()?;
         for request in &table.requests {
             for option in &request.options {
                 table.kind(option).map_err(|wrong| {
@@ -212,6 +252,29 @@ impl Table {
             }
         }
         Ok(table)
+    }
+
+    /// Verifies that the texts and statuses of etcd's protocol name codes, and codes and texts
+    /// statuses.
+    fn verify_etcd(&self) -> Result<(), String> {
+        let Etcd { texts, statuses } = &self.etcd;
+        let codes = texts.iter().map(|text| &text.code);
+        for code in codes.chain(statuses.iter().map(|status| &status.code)) {
+            self.code(code).ok_or(format!("there is no code {code}"))?;
+        }
+        let named = self.codes.iter().map(|code| &code.grpc);
+        for name in named.chain(texts.iter().filter_map(|text| text.grpc.as_ref())) {
+            if !statuses.iter().any(|status| status.name == *name) {
+                return Err(format!("there is no status {name}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The status of a text.
+    pub fn status_of<'t>(&'t self, text: &'t EtcdText) -> &'t str {
+        let code = || &self.code(&text.code).expect("it was verified").grpc;
+        text.grpc.as_ref().unwrap_or_else(code)
     }
 
     /// The code of this name.
