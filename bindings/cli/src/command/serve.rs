@@ -246,9 +246,6 @@ struct Member {
 impl Serve {
     /// Runs the command.
     pub fn run(self, context: &mut Context) -> Result<()> {
-        if context.in_shell() {
-            return Err(Failure::usage("serve is not available inside kv shell"));
-        }
         let directory = self.directory(context)?;
         let without_effect = self.member.check(&self.name)?;
         let log = self.logging.log(context.global.json)?;

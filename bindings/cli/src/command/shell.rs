@@ -37,11 +37,17 @@ Examples:
 Exit status: for commands from a pipe or file, that of the first command that failed; a status of
 1 is not a failure.";
 
-/// The output of `help`.
-const COMMANDS: &str = "\
-The commands are those of `kv`: get put del range txn watch history events diff compact lease lock
-elect status check alarm export import snapshot restore. `help COMMAND` has examples. `exit` or Ctrl-D ends the shell.
-";
+/// The commands that the shell refuses, each with the reason.
+const REFUSED: &[(&str, &str)] = &[
+    ("serve", "serve is not available inside kv shell"),
+    ("shell", "this is a shell already"),
+];
+
+/// The reason why the shell refuses this command, if it does.
+fn refusal(command: &str) -> Option<&'static str> {
+    let found = REFUSED.iter().find(|(name, _)| *name == command);
+    found.map(|(_, reason)| *reason)
+}
 
 /// `kv shell`.
 #[derive(clap::Args, Clone, Debug)]
@@ -55,9 +61,6 @@ pub struct Shell {
 impl Shell {
     /// Runs the command.
     pub fn run(self, context: &mut Context) -> Result<()> {
-        if context.in_shell() {
-            return Err(Failure::usage("this is a shell already"));
-        }
         let db = match context.open(Access::Create) {
             // a read-only store can still be read
             Err(Failure::Db(error)) if error.code() == Code::ReadOnly => {
@@ -179,12 +182,25 @@ impl Session {
         match words.first().map(Vec::as_slice) {
             Some(b"exit" | b"quit") => return Outcome::Exit,
             Some(b"help") if words.len() == 1 => {
-                let written = io::stdout().write_all(COMMANDS.as_bytes());
+                let written = io::stdout().write_all(self.help().as_bytes());
                 return Outcome::Continue(written.map_err(Failure::io("the output")));
             }
             _ => {}
         }
         Outcome::Continue(self.run_words(words))
+    }
+
+    /// The output of `help`.
+    fn help(&self) -> String {
+        let mut text = String::from("The commands are those of `kv`:\n\n");
+        for command in (self.program.definition)().get_subcommands() {
+            let name = command.get_name();
+            if refusal(name).is_none() {
+                let about = command.get_about().map(ToString::to_string);
+                text += &format!("  {name:<12}{}\n", about.unwrap_or_default());
+            }
+        }
+        text + "\n`help COMMAND` has examples. `exit` or Ctrl-D ends the shell.\n"
     }
 
     fn run_words(&mut self, words: Vec<Vec<u8>>) -> Result<()> {
@@ -209,6 +225,9 @@ impl Session {
                 };
             }
         };
+        if let Some(reason) = matches.subcommand_name().and_then(refusal) {
+            return Err(Failure::usage(reason));
+        }
         (self.program.run)(&matches, &|own| {
             Context::new(self.program, self.merge(own), Some(self.db.clone()))
         })
@@ -279,7 +298,9 @@ impl Completion {
             .filter_map(|arg| arg.get_long());
         let names = command
             .get_subcommands()
-            .map(|command| command.get_name().to_string());
+            .map(|command| command.get_name())
+            .filter(|name| !before.is_empty() || refusal(name).is_none())
+            .map(str::to_string);
         let mut candidates: Vec<String> = match word.starts_with('-') {
             true => options.map(|option| format!("--{option}")).collect(),
             false if before.is_empty() => names.chain(["exit".into()]).collect(),
@@ -337,5 +358,14 @@ mod tests {
         );
         assert_eq!(completion.candidates(&["lease"], "gr"), ["grant"]);
         assert!(completion.candidates(&["get", "k"], "x").is_empty());
+        assert!(completion.candidates(&[], "serv").is_empty());
+    }
+
+    #[test]
+    fn refused_commands_exist() {
+        let kv = Cli::command();
+        for (name, _) in REFUSED {
+            assert!(kv.find_subcommand(name).is_some(), "{name}");
+        }
     }
 }

@@ -11,7 +11,8 @@ fn shell_runs_one_command_a_line() {
         out.starts_with("OK\nOK\na\n1\na\t1\ntwo words\tline\\none\n"),
         "{out}"
     );
-    assert!(out.contains("help COMMAND"));
+    assert!(out.contains("help COMMAND") && out.contains("\n  history     List the events"));
+    assert!(!out.contains("\n  serve"), "{out}");
 }
 
 #[test]
