@@ -16,7 +16,7 @@ use crate::request::{
     CheckReport, CommitTimes, Events, LeaseKeepAliveResponse, LeaseTimeToLive,
     LeaseTimeToLiveResponse, Range, RangeResponse, Request, Response, Status, Watch,
 };
-pub use crate::validate::Limits;
+pub use crate::validate::{Limits, check_key, check_txn_fields};
 
 /// Called ten times a second while a request waits for its turn; true withdraws the request.
 pub type Interrupt<'a> = &'a dyn Fn() -> bool;

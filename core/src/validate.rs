@@ -29,6 +29,13 @@ pub struct Limits {
 }
 
 impl Limits {
+    const NONE: Limits = Limits {
+        max_request_bytes: u64::MAX,
+        max_txn_ops: usize::MAX,
+        lease_ttl_min_seconds: 0,
+        etcd_rules: false,
+    };
+
     /// The limits of a handle that is opened with these options.
     pub fn from_options(options: &Options) -> Limits {
         let etcd_rules = options.limits == Some(LimitsPreset::Etcd);
@@ -101,6 +108,17 @@ pub fn validate(request: &Request, limits: &Limits) -> Result<()> {
     }
 }
 
+/// Validates the keys and options in a txn, without limits and duplicates. The txn may be the
+/// beginning of a request that has a fault later.
+///
+/// # Errors
+///
+/// `invalid_argument` or `too_large` for the first fault in etcd's order; `too_many_ops` if txns are
+/// nested too deeply.
+pub fn check_txn_fields(txn: &Txn) -> Result<()> {
+    check_txn(txn, &Limits::NONE, usize::MAX, 0)
+}
+
 /// Validates a watch. An empty key becomes `\0`, as in etcd.
 ///
 /// # Errors
@@ -123,7 +141,11 @@ fn invalid(message: impl Into<String>) -> Error {
 }
 
 /// Refuses the empty key.
-pub(crate) fn check_key(key: &[u8]) -> Result<()> {
+///
+/// # Errors
+///
+/// `invalid_argument`, with etcd's text.
+pub fn check_key(key: &[u8]) -> Result<()> {
     match key.is_empty() {
         true => Err(Error::etcd(
             Code::InvalidArgument,

@@ -1,6 +1,7 @@
 //! Wire messages to the model and back, for the server and the client; [`Code`] to gRPC's and back.
 
 use bytes::Bytes;
+use libkv::engine::{check_key, check_txn_fields};
 use libkv::*;
 use tonic::Status as Refusal;
 
@@ -53,18 +54,11 @@ fn key_range(key: Bytes, range_end: Bytes) -> KeyRange {
     }
 }
 
-fn invalid(text: &'static str) -> Error {
-    Error::etcd(Code::InvalidArgument, text)
-}
-
 pub fn range_in(range: pb::RangeRequest) -> Result<Range> {
-    // etcd reports an empty key first
     let unknown = |_| {
-        invalid(if range.key.is_empty() {
-            etcd_text::KEY_NOT_PROVIDED
-        } else {
-            etcd_text::SORT_OPTION_INVALID
-        })
+        let sort = Error::etcd(Code::InvalidArgument, etcd_text::SORT_OPTION_INVALID);
+        // etcd reports an empty key first
+        check_key(&range.key).err().unwrap_or(sort)
     };
     let sort_order =
         match pb::range_request::SortOrder::try_from(range.sort_order).map_err(unknown)? {
@@ -108,75 +102,39 @@ pub fn compact_in(compact: pb::CompactionRequest) -> Compact {
 }
 
 pub fn txn_in(txn: pb::TxnRequest) -> Result<Txn> {
-    match has_empty_op(&txn) {
-        true => Err(first_fault(&txn)),
-        false => txn_in_whole(txn),
+    let mut fault = None;
+    let txn = txn_before_fault(txn, &mut fault);
+    match fault {
+        None => Ok(txn),
+        // the first fault in etcd's order counts (contract 5.15); it may be before this one
+        Some(fault) => Err(check_txn_fields(&txn).err().unwrap_or(fault)),
     }
 }
 
-fn txn_in_whole(txn: pb::TxnRequest) -> Result<Txn> {
-    let ops = |ops: Vec<pb::RequestOp>| ops.into_iter().map(op_in).collect::<Result<Vec<_>>>();
-    Ok(Txn::new()
-        .when_all(txn.compare.into_iter().map(compare_in))
-        .and_then_all(ops(txn.success)?)
-        .or_else_all(ops(txn.failure)?))
-}
-
-fn op_in(op: pb::RequestOp) -> Result<Op> {
-    use pb::request_op::Request;
-    Ok(match op.request {
-        Some(Request::RequestRange(range)) => Op::Range(range_in(range)?),
-        Some(Request::RequestPut(put)) => Op::Put(put_in(put)),
-        Some(Request::RequestDeleteRange(delete)) => Op::Delete(delete_in(delete)),
-        Some(Request::RequestTxn(txn)) => Op::Txn(txn_in_whole(txn)?),
-        None => return Err(empty_op()),
-    })
-}
-
-fn empty_op() -> Error {
-    Error::etcd(Code::KeyNotFound, etcd_text::KEY_NOT_FOUND)
-}
-
-fn ops(txn: &pb::TxnRequest) -> impl Iterator<Item = Option<&pb::request_op::Request>> {
-    txn.success
-        .iter()
-        .chain(&txn.failure)
-        .map(|op| op.request.as_ref())
-}
-
-fn has_empty_op(txn: &pb::TxnRequest) -> bool {
-    ops(txn).any(|op| match op {
-        Some(pb::request_op::Request::RequestTxn(nested)) => has_empty_op(nested),
-        op => op.is_none(),
-    })
-}
-
-/// The error of a txn with an empty operation: the first fault in etcd's order (contract 5.15),
-/// which may be in a compare or an operation before it.
-fn first_fault(txn: &pb::TxnRequest) -> Error {
-    fault(txn).unwrap_or_else(empty_op)
-}
-
-fn fault(txn: &pb::TxnRequest) -> Option<Error> {
-    use pb::request_op::Request;
-    let no_key = |key: &Bytes| key.is_empty().then(|| invalid(etcd_text::KEY_NOT_PROVIDED));
-    let of_op = |op: Option<&Request>| match op {
-        Some(Request::RequestRange(range)) => no_key(&range.key),
-        Some(Request::RequestPut(put)) => match no_key(&put.key) {
-            None if put.ignore_value && !put.value.is_empty() => {
-                Some(invalid(etcd_text::VALUE_PROVIDED))
-            }
-            None if put.ignore_lease && put.lease != 0 => Some(invalid(etcd_text::LEASE_PROVIDED)),
-            fault => fault,
-        },
-        Some(Request::RequestDeleteRange(delete)) => no_key(&delete.key),
-        Some(Request::RequestTxn(nested)) => fault(nested),
-        None => Some(empty_op()),
+/// The txn up to the first operation that the model cannot express, whose error is in `fault` then.
+fn txn_before_fault(txn: pb::TxnRequest, fault: &mut Option<Error>) -> Txn {
+    let mut ops = |ops: Vec<pb::RequestOp>| -> Vec<Op> {
+        ops.into_iter().map_while(|op| op_in(op, fault)).collect()
     };
-    txn.compare
-        .iter()
-        .find_map(|compare| no_key(&compare.key))
-        .or_else(|| ops(txn).find_map(of_op))
+    Txn::new()
+        .when_all(txn.compare.into_iter().map(compare_in))
+        .and_then_all(ops(txn.success))
+        .or_else_all(ops(txn.failure))
+}
+
+fn op_in(op: pb::RequestOp, fault: &mut Option<Error>) -> Option<Op> {
+    use pb::request_op::Request;
+    if fault.is_some() {
+        return None;
+    }
+    let op = match op.request {
+        Some(Request::RequestRange(range)) => range_in(range).map(Op::Range),
+        Some(Request::RequestPut(put)) => Ok(Op::Put(put_in(put))),
+        Some(Request::RequestDeleteRange(delete)) => Ok(Op::Delete(delete_in(delete))),
+        Some(Request::RequestTxn(txn)) => Ok(Op::Txn(txn_before_fault(txn, fault))),
+        None => Err(Error::etcd(Code::KeyNotFound, etcd_text::KEY_NOT_FOUND)),
+    };
+    op.map_err(|error| *fault = Some(error)).ok()
 }
 
 /// An operand that is absent or of another kind than the target is read as 0 or empty. A comparison

@@ -277,6 +277,12 @@ fn empty_operation_of_a_txn_is_refused_in_order() {
         let mut kv = served.kv();
         let none = pb::RequestOp { request: None };
         let no_key = op(pb::request_op::Request::RequestPut(put("", "")));
+        let bad_sort = |key: &str| {
+            op(pb::request_op::Request::RequestRange(pb::RangeRequest {
+                sort_order: 7,
+                ..range(key)
+            }))
+        };
         let nested = |ops: Vec<pb::RequestOp>| {
             op(pb::request_op::Request::RequestTxn(pb::TxnRequest {
                 failure: ops,
@@ -301,6 +307,21 @@ fn empty_operation_of_a_txn_is_refused_in_order() {
             ),
             (
                 vec![nested(vec![no_key.clone()]), none.clone()],
+                vec![],
+                "etcdserver: key is not provided",
+            ),
+            (
+                vec![bad_sort("k"), none.clone()],
+                vec![],
+                "etcdserver: invalid sort option",
+            ),
+            (
+                vec![no_key.clone(), bad_sort("k")],
+                vec![],
+                "etcdserver: key is not provided",
+            ),
+            (
+                vec![bad_sort("")],
                 vec![],
                 "etcdserver: key is not provided",
             ),

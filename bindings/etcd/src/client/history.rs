@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use libkv::engine::{DiffPage, EventsPage};
+use libkv::engine::{DiffPage, EventsPage, check_key};
 use libkv::*;
 use tokio::time::timeout;
 
@@ -48,12 +48,7 @@ pub(crate) async fn events(cluster: Arc<Cluster>, request: Events) -> Result<Eve
         upto,
         range: keys,
     } = request;
-    if keys.key.is_empty() {
-        return Err(Error::etcd(
-            Code::InvalidArgument,
-            etcd_text::KEY_NOT_PROVIDED,
-        ));
-    }
+    check_key(&keys.key)?;
     let after = after.max(0);
     let upto = if upto > 0 {
         upto

@@ -3,7 +3,8 @@
 use std::iter::Peekable;
 use std::sync::Arc;
 
-use libkv::{Code, Error, KeyValue, Op, OpResponse, Range, Revision, SortOrder, SortTarget, Txn};
+use libkv::engine::check_key;
+use libkv::{Error, KeyValue, Op, OpResponse, Range, Revision, SortOrder, SortTarget, Txn};
 use tonic::{Extensions, Request, Response, Status};
 
 use super::reply::ServiceResult;
@@ -182,12 +183,7 @@ fn large<T>(mut response: Response<T>, large: LargeResponse) -> Response<T> {
 
 /// The range, if a stream can serve it: in the default order of its target, without filters.
 fn streamable(range: Range) -> Result<Range, Status> {
-    if range.range.key.is_empty() {
-        return Err(refusal(Error::new(
-            Code::InvalidArgument,
-            "key is not provided",
-        )));
-    }
+    check_key(&range.range.key).map_err(refusal)?;
     let is_default_order = match range.sort_order {
         SortOrder::None => true,
         SortOrder::Ascend => range.sort_target == SortTarget::Key,

@@ -4,7 +4,7 @@
 use super::pairs::Item;
 use super::read;
 use super::walk::{Walk, item};
-use super::write::key_not_found;
+use super::write::kept_item;
 use super::writer::Writer;
 use super::{At, compacted_error, compacted_revision, future_error};
 use crate::embedded::codec::Header;
@@ -128,9 +128,7 @@ fn is(order: std::cmp::Ordering, result: CompareResult) -> bool {
 }
 
 fn check_put(store: &StoreTxn, put: &Put) -> Result<()> {
-    if (put.ignore_value || put.ignore_lease) && item(store, &put.key, At::Now)?.is_none() {
-        return Err(key_not_found(put));
-    }
+    kept_item(store, put)?;
     entries::check(store, put.lease)
 }
 

@@ -1,11 +1,11 @@
 //! Put, range and delete on a writer: the changes to `live`, `dead`, `log` and `lkey`.
 
-use super::pairs::Pairs;
+use super::pairs::{Item, Pairs};
 use super::walk::{Walk, item};
 use super::writer::Writer;
 use super::{At, chain, read, readable};
 use crate::embedded::codec::{self, Header, Rev};
-use crate::embedded::lmdb::Tree;
+use crate::embedded::lmdb::{Tree, Txn as StoreTxn};
 use crate::error::{Code, Error, Result, show};
 use crate::etcd_text;
 use crate::model::{KeyValue, LeaseId};
@@ -89,17 +89,11 @@ impl Writer<'_> {
 
     /// The current pair, if the options of the put need it.
     fn prev_pair(&self, put: &Put) -> Result<Option<KeyValue>> {
-        let must_exist = put.ignore_value || put.ignore_lease;
-        if !(put.prev_kv || must_exist) {
-            return Ok(None);
-        }
-        let prev = item(&self.txn, &put.key, At::Now)?
-            .map(|item| item.pair(&self.txn))
-            .transpose()?;
-        if must_exist && prev.is_none() {
-            return Err(key_not_found(put));
-        }
-        Ok(prev)
+        let prev = match kept_item(&self.txn, put)? {
+            None if put.prev_kv => item(&self.txn, &put.key, At::Now)?,
+            prev => prev,
+        };
+        prev.map(|item| item.pair(&self.txn)).transpose()
     }
 
     /// For a key that exists (`old`) or existed: links its new header to its chain, and writes the
@@ -235,14 +229,18 @@ fn fill(place: &mut [u8], header: &[u8], value: &[u8]) {
     place[header.len()..].copy_from_slice(value);
 }
 
-/// The error of a put with `ignore_value` or `ignore_lease` on a key that does not exist.
-pub(super) fn key_not_found(put: &Put) -> Error {
-    let option = if put.ignore_value {
-        "ignore_value"
-    } else {
-        "ignore_lease"
+/// The current item of a put with `ignore_value` or `ignore_lease`, whose key must exist. `None`
+/// for other puts.
+pub(super) fn kept_item<'t>(store: &'t StoreTxn<'_>, put: &'t Put) -> Result<Option<Item<'t>>> {
+    let option = match (put.ignore_value, put.ignore_lease) {
+        (true, _) => "ignore_value",
+        (false, true) => "ignore_lease",
+        (false, false) => return Ok(None),
     };
-    Error::etcd(Code::KeyNotFound, etcd_text::KEY_NOT_FOUND)
-        .with_detail(format_args!("put of {} with {option}", show(&put.key)))
-        .with_key(&*put.key)
+    let found = item(store, &put.key, At::Now)?;
+    found.map(Some).ok_or_else(|| {
+        Error::etcd(Code::KeyNotFound, etcd_text::KEY_NOT_FOUND)
+            .with_detail(format_args!("put of {} with {option}", show(&put.key)))
+            .with_key(&*put.key)
+    })
 }
