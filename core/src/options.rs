@@ -148,14 +148,22 @@ impl Options {
 
     /// The first option that is set and that only clusters have.
     pub fn cluster_option(&self) -> Option<&'static str> {
-        first_given!(self: tls_ca tls_cert tls_key tls_server_name user password connect_timeout_ms request_timeout_ms
-            keep_alive_ms)
+        first_given!(self:
+            // generated from bindings/vocabulary/vocabulary.toml: cluster options
+            tls_ca tls_cert tls_key tls_server_name user password connect_timeout_ms
+            request_timeout_ms keep_alive_ms
+            // end of generated
+        )
     }
 
     /// The first option that is set and that only stores have.
     pub fn store_option(&self) -> Option<&'static str> {
-        first_given!(self: create read_only durability busy_timeout_ms max_bytes max_request_bytes max_txn_ops limits
-            lease_ttl_min_seconds auto_compaction max_readers mode clock allow_network_fs)
+        first_given!(self:
+            // generated from bindings/vocabulary/vocabulary.toml: store options
+            create read_only durability busy_timeout_ms max_bytes max_request_bytes max_txn_ops
+            limits lease_ttl_min_seconds auto_compaction max_readers mode clock allow_network_fs
+            // end of generated
+        )
     }
 }
 

@@ -5,7 +5,7 @@
 //!
 //! | file here | what it writes |
 //! |---|---|
-//! | rust.rs | `Code` of the core, etcd's texts and gRPC statuses, the exit statuses of `kv` |
+//! | rust.rs | `Code` and option names of the core, etcd's texts, gRPC statuses, exit statuses of `kv` |
 //! | c.rs | constants, option structs and their conversion, for `include/kv.h` |
 //! | python.rs | exception classes, option lists, stubs |
 //! | node.rs | types, option checks, the numbers and bytes that JavaScript and Rust share |
@@ -54,6 +54,7 @@ fn run(check: bool) -> Result<bool, String> {
     })?;
     let outputs = [
         rust::code(&table),
+        rust::options(&table),
         rust::etcd_text(&table),
         rust::grpc_code(&table),
         rust::exit_status(&table),

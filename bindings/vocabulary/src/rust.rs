@@ -1,10 +1,11 @@
-//! The parts in Rust: the codes of the core, errors in etcd's protocol, the statuses of `kv`.
+//! The parts in Rust: codes and options of the core, errors in etcd's protocol, the statuses of
+//! `kv`.
 
 use std::fmt::Write as _;
 
 use crate::output::Output;
 use crate::table::{Exit, Table, pascal};
-use crate::text::comment;
+use crate::text::{comment, wrapped};
 
 /// `core/src/code.rs`.
 pub fn code(table: &Table) -> Output {
@@ -44,6 +45,19 @@ pub fn code(table: &Table) -> Output {
             }}"
         ),
     )
+}
+
+/// The regions of `core/src/options.rs`: which options belong to what.
+pub fn options(table: &Table) -> Output {
+    let names = |cluster: bool| {
+        let options = table.call("open").options.iter();
+        let names = options.filter(|option| option.cluster == cluster);
+        let names: Vec<&str> = names.map(|option| option.name.as_str()).collect();
+        wrapped(&names.join(" "), 88).join("\n")
+    };
+    Output::regions("core/src/options.rs")
+        .region("cluster options", names(true))
+        .region("store options", names(false))
 }
 
 /// `core/src/etcd_text.rs`.

@@ -173,6 +173,10 @@ pub struct Call {
     pub rust: String,
     /// Where that type is, if its fields are the options.
     pub source: Option<String>,
+    /// The struct of its options in C, which is written by hand.
+    pub c: String,
+    /// Where that struct is.
+    pub c_source: String,
     /// The options.
     pub options: Vec<CallOption>,
 }
@@ -288,6 +292,12 @@ impl Table {
         found.unwrap_or_else(|| panic!("the table has no request {name}"))
     }
 
+    /// The call of this name.
+    pub fn call(&self, name: &str) -> &Call {
+        let found = self.calls.iter().find(|call| call.name == name);
+        found.unwrap_or_else(|| panic!("the table has no call {name}"))
+    }
+
     /// What an option takes.
     fn kind<'t>(&'t self, option: &Opt) -> Result<Kind<'t>, String> {
         Ok(match option.kind.as_str() {
@@ -326,6 +336,10 @@ impl Table {
                 let known = call.options.iter().map(|option| &option.name);
                 same_fields(path, &read(path)?, &call.rust, known)?;
             }
+            let members: Vec<String> = call.options.iter().flat_map(CallOption::members).collect();
+            let size = "size".to_string();
+            let known = members.iter().chain([&size]);
+            same_fields(&call.c_source, &read(&call.c_source)?, &call.c, known)?;
         }
         Ok(())
     }
@@ -352,6 +366,18 @@ fn same_fields<'t>(
         false => Err(format!(
             "{name} has the fields {fields:?} in {path} and {known:?} in vocabulary.toml"
         )),
+    }
+}
+
+impl CallOption {
+    /// The members of the C struct: two for the two kinds of automatic compaction.
+    fn members(&self) -> Vec<String> {
+        match self.kind.as_str() {
+            "auto_compaction" => ["revisions", "seconds"]
+                .map(|kind| format!("{}_{kind}", self.name))
+                .to_vec(),
+            _ => vec![self.name.clone()],
+        }
     }
 }
 
