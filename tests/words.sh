@@ -17,7 +17,8 @@ texts=(
     bindings/etcd/build.rs bindings/etcd/proto/*.proto bindings/etcd/src/*.rs
     bindings/etcd/src/client/*.rs bindings/etcd/src/server/*.rs bindings/etcd/src/server/*/*.rs
     bindings/etcd/README.md bindings/cli/README.md bindings/python/README.md bindings/node/README.md
-    bindings/python/src/*.rs bindings/python/python/libkv/*.py* bindings/python/examples/*.py
+    bindings/python/src/*.rs bindings/python/python/libkv/*.py* bindings/python/python/libkv/aio/*.py
+    bindings/python/examples/*.py
     bindings/node/src/*.rs bindings/node/lib/*.js bindings/node/*.js bindings/node/*.mjs bindings/node/*.d.ts
     bindings/node/examples/*.js
     tests/README.md tests/conformance/README.md

@@ -5,6 +5,7 @@ import functools
 import gc
 import math
 import os
+import pickle
 import select
 import threading
 import weakref
@@ -52,6 +53,13 @@ def test_aio_has_every_name_of_libkv() -> None:
         assert {name for name in dir(ours) if not name.startswith("_")} == names
         for name in names:
             assert getattr(ours, name).__doc__, name
+
+
+def test_names_belong_to_libkv_aio() -> None:
+    for name in libkv.aio.__all__:
+        found = getattr(libkv.aio, name)
+        assert (found.__module__, found.__qualname__) == ("libkv.aio", name)
+        assert pickle.loads(pickle.dumps(found)) is found
 
 
 def test_store_from_open_to_close(run: Run, tmp_path: Any) -> None:

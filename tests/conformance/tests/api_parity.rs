@@ -204,6 +204,23 @@ fn read(path: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
+/// The modules of libkv.aio.
+fn aio() -> String {
+    let folder = "bindings/python/python/libkv/aio";
+    let entries = fs::read_dir(
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../..")
+            .join(folder),
+    )
+    .unwrap_or_else(|e| panic!("{folder}: {e}"));
+    entries
+        .map(|entry| entry.expect("an entry of the folder").file_name())
+        .map(|name| name.to_string_lossy().into_owned())
+        .filter(|name| name.ends_with(".py"))
+        .map(|name| read(&format!("{folder}/{name}")))
+        .collect()
+}
+
 /// The lines of a block that begins with a line that `begins`, up to the brace that closes it, or,
 /// in Python, to the next line that is not indented.
 fn block(text: &str, begins: impl Fn(&str) -> bool) -> Vec<&str> {
@@ -317,7 +334,7 @@ fn camel(name: &str) -> String {
 fn every_language_has_what_rust_has() {
     let c = c_functions();
     let stub = read("bindings/python/python/libkv/_libkv.pyi");
-    let aio = read("bindings/python/python/libkv/aio.py");
+    let aio = aio();
     let types = read("bindings/node/index.d.ts");
     let mut missing = Vec::new();
     for noun in NOUNS {
@@ -396,15 +413,16 @@ fn every_language_opens_and_serves() {
             c.contains(&format!("kv_{function}")),
             "include/kv.h has no kv_{function}"
         );
-        for (path, begins) in [
-            ("bindings/etcd/src/lib.rs", ""),
-            ("bindings/python/python/libkv/_libkv.pyi", "def "),
-            ("bindings/python/python/libkv/aio.py", "async def "),
-            ("bindings/node/index.d.ts", "export function "),
+        for (path, text, begins) in [
+            ("bindings/etcd/src/lib.rs", None, ""),
+            ("bindings/python/python/libkv/_libkv.pyi", None, "def "),
+            ("libkv.aio", Some(aio()), "async def "),
+            ("bindings/node/index.d.ts", None, "export function "),
         ] {
             let lead = format!("{begins}{function}");
             let named = |line: &str| line.starts_with("pub use") && line.contains(function);
-            let found = read(path).lines().any(|line| {
+            let text = text.unwrap_or_else(|| read(path));
+            let found = text.lines().any(|line| {
                 if begins.is_empty() {
                     named(line)
                 } else {
