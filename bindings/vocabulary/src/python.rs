@@ -54,16 +54,9 @@ pub fn codes(table: &Table) -> Output {
             _ = writeln!(text, "    errno = {errno}");
         }
     }
-    text += "\n\nBY_CODE: dict[str, type[Error]] = {\n    \"error\": Error,\n";
-    for code in &table.codes {
-        _ = writeln!(text, "    \"{}\": {},", code.name, code.exception());
-    }
-    text += "}\n\"\"\"The class of each code; the native part raises these.\"\"\"\n\n\
-             __all__ = [\n";
-    for class in &classes {
-        _ = writeln!(text, "    \"{class}\",");
-    }
-    text += "]\n\n\
+    text += "\n\n\
+             BY_CODE: dict[str, type[Error]] = {cls.code: cls for cls in (Error, *Error.__subclasses__())}\n\
+             \"\"\"The class of each code; the native part raises these.\"\"\"\n\n\
              for _cls in BY_CODE.values():\n    \
              _cls.__module__ = \"libkv\"  # where programs find them, also for pickle\n";
     Output::whole("bindings/python/python/libkv/_codes.py", text)
