@@ -25,7 +25,7 @@ texts=(
     core/tests/*.rs core/tests/programs/*
     tests/support/src/*.rs tests/conformance/src/*.rs tests/conformance/src/*/*.rs tests/conformance/tests/*.rs
     tests/conformance/drivers/*.c tests/conformance/drivers/*.js tests/c/*
-    bindings/node/test/*.js bindings/etcd/tests/gateway.rs bindings/etcd/tests/gateway_abuse.rs
+    bindings/node/test/*.js bindings/etcd/tests/gateway/*.rs bindings/etcd/tests/gateway_abuse.rs
 )
 # word -> what to write instead
 words=(
