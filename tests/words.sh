@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.." || exit
 texts=(
     README.md
     core/DESIGN.md
-    core/src/*.rs core/src/recipe/*.rs core/src/embedded/*.rs core/src/embedded/*/*.rs
+    core/src/*.rs core/src/request/*.rs core/src/recipe/*.rs core/src/embedded/*.rs core/src/embedded/*/*.rs
     core/tests/serde.rs
     bindings/vocabulary/vocabulary.toml bindings/vocabulary/src/*.rs
     ffi/src/*.rs ffi/cbindgen.toml include/kv.h

@@ -324,12 +324,12 @@ impl Table {
 
     /// Verifies that the types of the core have the fields that the table says.
     pub fn compare(&self, read: impl Fn(&str) -> Result<String, String>) -> Result<(), String> {
-        let path = "core/src/request.rs";
-        let source = read(path)?;
         for request in &self.requests {
+            let path = format!("core/src/request/{}.rs", request.name);
+            let source = read(&path)?;
             let options = request.options.iter().map(|option| &option.name);
             let known = request.fields.iter().chain(options);
-            same_fields(path, &source, &request.rust, known)?;
+            same_fields(&path, &source, &request.rust, known)?;
         }
         for call in &self.calls {
             if let Some(path) = &call.source {
