@@ -14,7 +14,7 @@ use libkv_test_support::{etcd, etcdctl};
 
 use crate::support::{Place, Serving};
 
-/// A place where `KV_STORE` is the address of a served store.
+/// A server in a folder of its own. `kv` runs a command with the server's address.
 struct Cluster {
     place: Place,
     serving: Serving,
@@ -39,7 +39,7 @@ fn cluster_commands_work_as_on_a_store() {
     assert_eq!(cluster.kv("put a 1").ok(), "OK\n");
     assert_eq!(cluster.kv("put a 2 --prev-kv").ok(), "OK\na\n1\n");
     assert_eq!(cluster.kv("get a --at 2").ok(), "a\n1\n");
-    assert_eq!(cluster.kv("get nobody").refused(1), "");
+    assert_eq!(cluster.kv("get missing").refused(1), "");
     assert_eq!(cluster.kv("range -l").ok(), "3\t2\t2\t-\ta\t2\n");
     assert_eq!(
         cluster.kv("lease grant 600 --id 1f").ok(),
@@ -218,7 +218,7 @@ fn lease_is_kept_alive_over_a_restart_of_its_cluster() {
     place
         .kv(&format!("-s {address} lease grant 12 --id 1f"))
         .ok();
-    // a third of its time to live lies between two renewals: the third one falls into the pause
+    // a renewal is sent after each third of the TTL: the third one falls into the pause
     let mut keeping = place.start(&format!(
         "-s {address} --dial-timeout 100ms lease keep-alive 1f"
     ));
@@ -229,7 +229,7 @@ fn lease_is_kept_alive_over_a_restart_of_its_cluster() {
     assert_eq!(serving.running.end_by(Signal::TERM).status, 0);
     assert!(
         keeping.err_line().contains("unavailable"),
-        "it says so, once"
+        "reported once"
     );
     let _serving = serve();
     assert_eq!(
@@ -239,13 +239,13 @@ fn lease_is_kept_alive_over_a_restart_of_its_cluster() {
     assert_eq!(keeping.end_by(Signal::INT).err, "");
 }
 
-/// A way to a server on which calls hang from some moment on.
+/// A TCP proxy in front of a server. From some moment on it forwards no more calls.
 struct Gate {
     address: String,
     hangs: Arc<AtomicBool>,
-    /// So many calls pass before it hangs, beside the first one of a connection.
+    /// The number of calls that it forwards, besides the first call of each connection.
     passes: Arc<AtomicUsize>,
-    /// A call that hangs has been made.
+    /// Receives a message for each call that was not forwarded.
     hanging: Receiver<()>,
 }
 
@@ -298,7 +298,7 @@ impl Gate {
     }
 }
 
-/// Whether there is a frame among these with which a call begins.
+/// Whether one of these frames begins a call.
 fn has_headers(mut frames: &[u8]) -> bool {
     const HEAD_BYTES: usize = 9;
     while let [a, b, c, kind, ..] = *frames {
@@ -311,8 +311,8 @@ fn has_headers(mut frames: &[u8]) -> bool {
     false
 }
 
-/// Ctrl-C was pressed while the cluster did not respond: nothing happened until the time for
-/// the answer had run out, and then the status was that of a cluster which is away.
+/// A former version ignored Ctrl-C while the cluster did not respond. It ended when the request
+/// timed out, with the exit status of an unreachable cluster.
 #[test]
 fn keep_alive_without_a_response_ends_with_ctrl_c() {
     let cluster = Cluster::start();
@@ -326,7 +326,7 @@ fn keep_alive_without_a_response_ends_with_ctrl_c() {
         "lease 000000000000001f keepalived with TTL(6)"
     );
     gate.hangs.store(true, Ordering::Release);
-    gate.hanging.recv().expect("it goes on");
+    gate.hanging.recv().expect("the proxy runs");
     let ended = keeping.end_by(Signal::INT);
     assert_eq!((ended.status, ended.err.as_str()), (130, ""));
 }
@@ -340,7 +340,7 @@ fn lock_and_elect_end_in_time_on_a_silent_cluster() {
         gate.passes.store(calls, Ordering::Release);
         gate
     };
-    // nothing but the time of the command itself ends these
+    // only the timeout of the command itself ends these
     for command in [
         "lock deploy --timeout 300ms true",
         "elect deploy me --timeout 300ms",
@@ -370,7 +370,7 @@ fn lock_and_elect_end_in_time_on_a_silent_cluster() {
             .start(&format!("-s {} {command}", gate.address));
         gate.hanging
             .recv_timeout(std::time::Duration::from_secs(20))
-            .expect("it asks");
+            .expect("a call that is not forwarded");
         let ended = waiting.end_by(Signal::INT);
         assert_eq!(
             (ended.status, ended.err.as_str()),
@@ -380,7 +380,7 @@ fn lock_and_elect_end_in_time_on_a_silent_cluster() {
     }
 }
 
-/// A user with rights to a part of the keys read `keys 0` of a cluster that was full of them.
+/// A former version showed `keys 0` to a user who may read only a part of the keys.
 #[test]
 fn status_hides_the_number_of_keys_from_users_without_rights() {
     let (program, etcdctl) = match (etcd::program(), etcdctl::v35()) {
@@ -424,7 +424,7 @@ fn status_hides_the_number_of_keys_from_users_without_rights() {
     );
     assert!(
         said.contains("revision    2\n"),
-        "nor is it known what was compacted: {said}"
+        "the compacted revision is unknown too: {said}"
     );
     assert_eq!(status("root", "--json").json()[0]["keys"], json!(1));
     assert_eq!(status("reader", "--json").json()[0]["keys"], json!(null));

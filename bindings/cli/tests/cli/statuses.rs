@@ -12,9 +12,9 @@ fn exit_status_of_each_kind_of_failure() {
     let place = Place::new();
     place.kv("put a 1").ok();
     let kinds = [
-        (1, "get nobody"),
+        (1, "get missing"),
         (1, "lease timetolive 77"),
-        (1, "elect nobody --leader"),
+        (1, "elect missing --leader"),
         (2, "get"),
         (2, "nonsense"),
         (2, "get a --limit x"),
@@ -40,7 +40,7 @@ fn exit_status_of_each_kind_of_failure() {
     }
     std::fs::write(place.path("file"), "no store").expect("a file");
     assert!(place.kv("-s file get a").refused(4).contains("not_a_store"));
-    assert!(!place.path("missing").exists(), "reading makes no store");
+    assert!(!place.path("missing").exists(), "reading does not create a store");
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn busy_names_the_process_that_holds_the_store() {
 }
 
 #[test]
-fn closed_output_ends_it_quietly() {
+fn closed_output_ends_a_command_without_a_message() {
     let place = Place::new();
     let db = Db::open(place.path("store"), Options::new()).expect("a store");
     for n in 0..40 {
@@ -91,7 +91,7 @@ fn closed_output_ends_it_quietly() {
     }
 }
 
-/// Something to put where the pipe was: the output of a program that says nothing.
+/// A replacement for the pipe: the output of a program that prints nothing.
 fn spare(_: &std::process::Child) -> std::process::ChildStdout {
     let mut child = std::process::Command::new("true")
         .stdout(std::process::Stdio::piped())
@@ -145,23 +145,23 @@ fn damaged_store_has_its_problems_listed() {
         place.kv(line).ok();
     }
     {
-        // somebody who knows LMDB and not libkv takes an event out of the log
+        // a program that uses LMDB directly deletes an event of the log
         let mut builder = lmdb::Environment::new();
         let env = builder
             .set_max_dbs(16)
             .open(&place.path("store"))
             .expect("LMDB's files");
-        let log = env.open_db(Some("log")).expect("it has a log");
-        let mut txn = env.begin_rw_txn().expect("nobody else writes");
+        let log = env.open_db(Some("log")).expect("the tree log");
+        let mut txn = env.begin_rw_txn().expect("no other writer");
         let first = txn
             .open_ro_cursor(log)
-            .expect("it is there")
+            .expect("the entry exists")
             .iter()
             .nth(1)
             .expect("an event")
-            .expect("it is there");
+            .expect("the entry exists");
         let key = first.0.to_vec();
-        txn.del(log, &key, None).expect("it is there");
+        txn.del(log, &key, None).expect("the entry exists");
         txn.commit().expect("room");
     }
     let ran = place.kv("check");

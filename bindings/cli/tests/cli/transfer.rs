@@ -1,4 +1,4 @@
-//! Export and import: every field comes through, damage is found, interruptions are gone on from.
+//! Export and import: every field is kept, damage is found, an interrupted transfer can continue.
 
 use std::ffi::OsStr;
 use std::io::Write;
@@ -36,7 +36,7 @@ fn store() -> Place {
     place
 }
 
-/// What stays the same on the way: key, value, lease.
+/// The parts of each pair that an export and an import keep: key, value, lease.
 fn pairs(place: &Place, store: &str) -> Vec<(Vec<u8>, Vec<u8>, i64)> {
     let db = Db::open(place.path(store), Options::new().create(false)).expect("a store");
     let kept = |kv: KeyValue| (kv.key.to_vec(), kv.value.to_vec(), kv.lease);
@@ -101,7 +101,7 @@ fn export_and_import_keep_every_pair() {
             .kv("-s other lease timetolive 1f --keys")
             .ok()
             .contains("([leased])"),
-        "it outlives the import"
+        "the lease still exists after the import"
     );
     // through a pipe, filtered, without leases
     let export = place.kv("export").out;
@@ -188,14 +188,14 @@ fn import_names_the_damaged_line_and_writes_nothing() {
         );
         assert!(!place.path(&format!("target-{name}")).exists());
     }
-    // what comes but once is written up to the damage
+    // a pipe can be read only once: the pairs before the damage are written
     let ran = feed(place.command(["-s", "target", "import", "-"]), &lost);
     assert!(
         ran.refused(8).contains("line 4: ") && ran.err.contains("2 pairs written"),
         "{ran:?}"
     );
     assert_eq!(place.kv("-s target range --keys-only").ok(), "a\nempty\n");
-    // by another hand
+    // a file that another program wrote
     assert_eq!(
         place.kv("-s hand import foreign --no-verify").ok(),
         "1 pair written\n"
@@ -280,7 +280,7 @@ fn export_that_was_interrupted_continues_to_the_same_bytes() {
     let whole = std::fs::read(place.path("file")).expect("it is there");
     assert!(
         place.kv("export file --resume").ok().is_empty(),
-        "it is whole already"
+        "the export is already complete"
     );
     place.kv("put later x").ok();
     let header = whole
@@ -343,7 +343,7 @@ fn import_that_was_killed_can_be_repeated() {
     let mut command = place.command(["-s", "other", "import", "-"]);
     command.stdin(Stdio::piped());
     let mut running = Running::new(command);
-    // half of it comes, and the rest is waited for
+    // the import gets half of the file and waits for the rest
     let mut stdin = running.child.stdin.take().expect("it is piped");
     stdin.write_all(&file[..file.len() / 2]).expect("it reads");
     let count = || {
@@ -364,7 +364,7 @@ fn import_that_was_killed_can_be_repeated() {
         format!("{} pairs written, {there} unchanged\n", 2_000 - there)
     );
     assert_eq!(pairs(&place, "other"), pairs(&place, "store"));
-    // none was written twice
+    // no pair was written twice
     let versions = place.kv("-s other range -l").ok();
     assert!(
         versions
@@ -388,7 +388,7 @@ fn export_that_fails_to_start_keeps_the_file() {
     assert!(!place.path("none").exists());
 }
 
-/// A store's files are their owner's alone, and so is what is written out of it.
+/// Only its owner may read the files of a store. The same holds for an export.
 #[test]
 fn export_file_is_readable_by_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt;
@@ -422,7 +422,7 @@ fn export_file_with_trailing_data_is_not_complete() {
     assert_eq!(
         place.kv("export file --resume --json").json(),
         [json!({"file": "file", "pairs": 5, "revision": 9})],
-        "it is whole already"
+        "the export is already complete"
     );
     let whole = std::fs::read(place.path("file")).expect("it is there");
     let twice = [&whole[..], &whole[..]].concat();
@@ -436,6 +436,6 @@ fn export_file_with_trailing_data_is_not_complete() {
     assert_eq!(
         std::fs::read(place.path("file")).expect("it is there"),
         twice,
-        "and nothing of it is lost"
+        "the file is unchanged"
     );
 }
