@@ -378,8 +378,8 @@ fn tls_handshakes_that_are_invalid() {
             stream
         })
         .collect();
-    let cluster = libkv_etcd::open(served.url(), Options::new().tls_ca(&files.ca))
-        .expect("connected");
+    let cluster =
+        libkv_etcd::open(served.url(), Options::new().tls_ca(&files.ca)).expect("connected");
     assert_eq!(cluster.put(Put::new("k", "v")).expect("a put").revision, 2);
     drop(silent);
     assert_eq!(served.db.check().expect("a check").problems, []);
@@ -520,7 +520,10 @@ fn connections_ten_thousand_at_once() {
         );
         std::thread::sleep(Duration::from_millis(10));
     }
-    assert_eq!(db.get("k").expect("a get").expect("the key exists").value, "w");
+    assert_eq!(
+        db.get("k").expect("a get").expect("the key exists").value,
+        "w"
+    );
     let local = Db::open(&server.store, Options::new()).expect("the store opens");
     assert_eq!(local.check().expect("a check").problems, []);
 }

@@ -126,7 +126,11 @@ fn garbage_ends_its_own_connection_only() {
             &[PREFACE, SETTINGS, &[0, 0, 100, 1, 4, 0, 0, 0, 1, 0x82]],
         );
         response(address, &[&PREFACE[..10]]);
-        served.kv().put(put("a")).await.expect("other clients are served");
+        served
+            .kv()
+            .put(put("a"))
+            .await
+            .expect("other clients are served");
         assert_eq!(served.db.status().expect("open").revision, 2);
     });
 }
@@ -137,7 +141,8 @@ fn http_1_on_grpc_paths_is_not_found() {
     run(async {
         let served = Served::new().await;
         let request = b"POST /etcdserverpb.KV/Range HTTP/1.1\r\nhost: a\r\ncontent-type: application/grpc\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-        // the client keeps its sending side open: the server may drop a request whose client closed it
+        // the client keeps its sending side open: the server may drop a request whose client closed
+        // it
         let found = rest(sent(served.server.address(), &[request]));
         assert!(
             found.starts_with(b"HTTP/1.1 404"),
@@ -158,7 +163,11 @@ fn http_1_on_grpc_paths_is_not_found() {
             "{}",
             found.escape_ascii()
         );
-        served.kv().put(put("a")).await.expect("other clients are served");
+        served
+            .kv()
+            .put(put("a"))
+            .await
+            .expect("other clients are served");
     });
 }
 
@@ -167,9 +176,7 @@ async fn http2(address: &str) -> h2::client::SendRequest<Bytes> {
     let stream = tokio::net::TcpStream::connect(host(address))
         .await
         .expect("connected");
-    let (client, connection) = h2::client::handshake(stream)
-        .await
-        .expect("HTTP/2");
+    let (client, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
     tokio::spawn(connection);
     client.ready().await.expect("open")
 }
@@ -191,11 +198,7 @@ async fn outcome(response: h2::client::ResponseFuture) -> (i32, String) {
                 .flow_control()
                 .release_capacity(data.expect("data").len());
         }
-        headers = body
-            .trailers()
-            .await
-            .expect("received")
-            .expect("trailers");
+        headers = body.trailers().await.expect("received").expect("trailers");
     }
     let text = |name: &str| {
         headers
@@ -232,7 +235,11 @@ fn message_that_declares_a_huge_size_is_refused_at_once() {
             let (found, message) = outcome(response).await;
             assert!(found == code && message.contains(text), "{found} {message}");
         }
-        served.kv().put(put("a")).await.expect("other clients are served");
+        served
+            .kv()
+            .put(put("a"))
+            .await
+            .expect("other clients are served");
     });
 }
 
@@ -274,7 +281,8 @@ fn clients_that_disconnect_free_their_resources() {
             let channel = connect(address).await;
             let mut lease = pb::lease_client::LeaseClient::new(channel.clone());
             let (requests, receiver) = tokio::sync::mpsc::channel(1);
-            requests.send(pb::LeaseKeepAliveRequest { id: 1 })
+            requests
+                .send(pb::LeaseKeepAliveRequest { id: 1 })
                 .await
                 .expect("open");
             let mut kept = lease
@@ -296,7 +304,11 @@ fn clients_that_disconnect_free_their_resources() {
             },
         );
         drop(clients);
-        served.kv().put(put("a")).await.expect("other clients are served");
+        served
+            .kv()
+            .put(put("a"))
+            .await
+            .expect("other clients are served");
         load_returns_to(address, before);
         served.server.close();
     });
@@ -330,7 +342,11 @@ fn slow_reader_does_not_delay_others() {
             waiting.push(response);
         }
         for _ in 0..100 {
-            served.kv().put(put("a")).await.expect("other clients are served");
+            served
+                .kv()
+                .put(put("a"))
+                .await
+                .expect("other clients are served");
         }
         let (_, requests) = load(address);
         assert!(
@@ -361,7 +377,11 @@ fn connections_two_thousand_are_held_and_released() {
             }
             held.push(stream);
         }
-        served.kv().put(put("a")).await.expect("other clients are served");
+        served
+            .kv()
+            .put(put("a"))
+            .await
+            .expect("other clients are served");
         // the server sent its settings to each client that sent a preface
         for stream in held.iter_mut().step_by(2) {
             stream
@@ -373,7 +393,11 @@ fn connections_two_thousand_are_held_and_released() {
             load(address).0 >= before.0 + 2_000
         });
         drop(held);
-        served.kv().put(put("a")).await.expect("other clients are served");
+        served
+            .kv()
+            .put(put("a"))
+            .await
+            .expect("other clients are served");
         load_returns_to(address, before);
     });
 }

@@ -1,5 +1,5 @@
-//! Each service of the server, driven by a plain gRPC client: answers, headers, error texts. The
-//! numbers are rows of etcd's behaviour as the project's contract has them.
+//! Each service of the server, tested with a plain gRPC client: responses, headers, error texts.
+//! Numbers such as 7.4 are rows of `tests/contract.md`.
 
 mod support;
 
@@ -62,11 +62,11 @@ fn kv_responses_with_headers() {
         let empty = kv.range(range("a")).await.expect("1.1").into_inner();
         let header = empty.header.expect("a header");
         assert_eq!((header.revision, header.raft_term), (1, 2));
-        let id = served.db.status().expect("it is open").store_id;
+        let id = served.db.status().expect("open").store_id;
         assert_eq!(
             format!("{:016x}{:016x}", header.cluster_id, header.member_id),
             id,
-            "named after the store"
+            "the ids are the parts of the store's id"
         );
 
         assert_eq!(
@@ -90,7 +90,7 @@ fn kv_responses_with_headers() {
         assert_eq!(
             (
                 revision(&again.header),
-                again.prev_kv.expect("the former pair").value
+                again.prev_kv.expect("the previous pair").value
             ),
             (3, Bytes::from("1"))
         );
@@ -160,7 +160,7 @@ fn inner_header(op: &pb::ResponseOp) -> pb::ResponseHeader {
 }
 
 #[test]
-fn kv_refuses_in_etcds_words() {
+fn kv_refusals_have_etcds_texts() {
     let _deadline = deadline();
     run(async {
         let served = Served::new().await;
@@ -327,7 +327,7 @@ fn empty_operation_of_a_txn_is_refused_in_order() {
             Code::InvalidArgument,
             "etcdserver: key is not provided",
         );
-        assert_eq!(served.db.status().expect("it is open").revision, 1);
+        assert_eq!(served.db.status().expect("open").revision, 1);
     });
 }
 
@@ -339,7 +339,7 @@ async fn rest(
 ) -> Result<Vec<pb::RangeResponse>, tonic::Status> {
     let mut messages = Vec::new();
     while let Some(message) = stream.message().await? {
-        messages.push(message.range_response.expect("of a range"));
+        messages.push(message.range_response.expect("a response of a range"));
     }
     Ok(messages)
 }
@@ -352,7 +352,7 @@ async fn streamed(kv: &mut KvClient, request: pb::RangeRequest) -> Vec<pb::Range
             .into_inner(),
     )
     .await
-    .expect("a stream that ends well")
+    .expect("a complete stream")
 }
 
 fn sizes(messages: &[pb::RangeResponse]) -> Vec<usize> {
@@ -398,13 +398,13 @@ async fn opened_over_large_values(
     let first = stream
         .message()
         .await
-        .expect("it goes on")
+        .expect("no error")
         .expect("a message")
         .range_response
-        .expect("of a range");
+        .expect("a response of a range");
     assert!(
         first.header.is_none() && (1..=10).contains(&first.kvs.len()),
-        "{} keys first",
+        "{} keys in the first message",
         first.kvs.len()
     );
     (first, stream)
@@ -438,7 +438,7 @@ fn range_stream_header_is_the_opening_revision() {
                 .await
                 .expect("5.1");
             let mut messages = vec![first];
-            messages.extend(rest(stream).await.expect("a stream that ends well"));
+            messages.extend(rest(stream).await.expect("a complete stream"));
             assert_eq!(
                 totals(&messages),
                 (201, 200, limit > 0),
@@ -453,9 +453,9 @@ fn range_stream_header_is_the_opening_revision() {
     });
 }
 
-/// A past revision is what is read; the header is the store's.
+/// The pairs are those of the past revision. The header has the current revision of the store.
 #[test]
-fn range_stream_of_a_past_revision_has_the_stores_revision_in_its_header() {
+fn range_stream_of_a_past_revision_has_the_current_revision_in_its_header() {
     let _deadline = deadline();
     run(async {
         let served = Served::new().await;
@@ -612,14 +612,14 @@ fn range_stream_messages_end_at_a_size() {
     });
 }
 
-/// No order is the order of keys, also where it names another target.
+/// Without an order the result ascends by its target. The default target is the key.
 #[test]
 fn range_stream_without_an_order_ascends_by_its_target() {
     let _deadline = deadline();
     run(async {
         let served = Served::new().await;
         let mut kv = served.kv();
-        // the later the key the older, the less often written, and the smaller its value
+        // a greater key is older, is written less often, and has a smaller value
         for number in (0..50).rev() {
             for _ in number..50 {
                 served
@@ -680,7 +680,7 @@ fn range_stream_without_an_order_ascends_by_its_target() {
 }
 
 #[test]
-fn range_stream_refusals_are_etcds_in_etcds_order() {
+fn range_stream_refusals_are_checked_in_etcds_order() {
     let _deadline = deadline();
     run(async {
         let served = Served::new().await;
@@ -827,27 +827,31 @@ fn leases_are_granted_kept_and_revoked() {
             [own.id, 7]
         );
 
-        let (ask, asked) = tokio::sync::mpsc::channel(8);
+        let (requests, receiver) = tokio::sync::mpsc::channel(8);
         for id in [7, 8, 7, 0] {
-            ask.send(pb::LeaseKeepAliveRequest { id })
+            requests
+                .send(pb::LeaseKeepAliveRequest { id })
                 .await
-                .expect("it is open");
+                .expect("open");
         }
         let mut kept = lease
-            .lease_keep_alive(ReceiverStream::new(asked))
+            .lease_keep_alive(ReceiverStream::new(receiver))
             .await
             .expect("7.4")
             .into_inner();
         for (id, ttl) in [(7, 100), (8, 0), (7, 100), (0, 0)] {
-            let response = kept.message().await.expect("it lives").expect("a response");
+            let response = kept.message().await.expect("open").expect("a response");
             assert_eq!(
                 (response.id, response.ttl, revision(&response.header)),
                 (id, ttl, 2)
             );
         }
-        drop(ask);
+        drop(requests);
         assert!(
-            kept.message().await.expect("a clean end").is_none(),
+            kept.message()
+                .await
+                .expect("an end without an error")
+                .is_none(),
             "7.4: half-close"
         );
 
@@ -872,7 +876,8 @@ fn leases_are_granted_kept_and_revoked() {
     });
 }
 
-/// A client that goes on from the header's revision misses no key that the answer left out.
+/// A client that reads on from the header's revision must not miss a key: the header's revision
+/// must not be newer than the keys of the response.
 #[test]
 fn lease_header_is_not_newer_than_the_keys() {
     let _deadline = deadline();
@@ -882,7 +887,7 @@ fn lease_header_is_not_newer_than_the_keys() {
             .db
             .lease_grant(LeaseGrant::new(100).id(7))
             .expect("a grant");
-        // many, so that they take a moment to read
+        // many keys, so that reading them takes a moment
         for txn in 0..100 {
             let puts = (0..100).map(|number| Put::new(format!("{txn}/{number}"), "").lease(7));
             let txn = puts.fold(libkv::Txn::new(), libkv::Txn::and_then);
@@ -918,10 +923,14 @@ fn leases_restart_at_open_with_that_option() {
     clock.advance(60_000);
     let left = || db.lease_time_to_live(1).expect("a lease").ttl_seconds;
     assert_eq!(left(), 40);
-    serve(&db, "127.0.0.1:0").expect("it serves").close();
-    assert_eq!(left(), 40, "a server in a living program leaves them");
+    serve(&db, "127.0.0.1:0").expect("a server").close();
+    assert_eq!(
+        left(),
+        40,
+        "by default a server does not restart the leases"
+    );
     serve(&db, Serve::new("127.0.0.1:0").refresh_leases(true))
-        .expect("it serves")
+        .expect("a server")
         .close();
     assert_eq!(left(), 100);
 }
@@ -950,7 +959,7 @@ fn maintenance_status_is_that_of_the_store() {
         assert_eq!(
             status.downgrade_info,
             Some(pb::DowngradeInfo::default()),
-            "it is present"
+            "the field is present"
         );
         assert!(
             status.db_size >= status.db_size_in_use && status.db_size_in_use > 0,
@@ -965,7 +974,7 @@ fn maintenance_status_is_that_of_the_store() {
         let defragmented = maintenance
             .defragment(pb::DefragmentRequest {})
             .await
-            .expect("next to nothing is free");
+            .expect("little free space");
         assert_eq!(defragmented.into_inner().header, None, "1.10");
 
         let own = pb::MoveLeaderRequest {
@@ -997,7 +1006,7 @@ fn maintenance_status_is_that_of_the_store() {
             maintenance
                 .downgrade(older)
                 .await
-                .expect("one below")
+                .expect("one minor version below")
                 .into_inner()
                 .version,
             "3.7"
@@ -1010,7 +1019,7 @@ fn maintenance_status_is_that_of_the_store() {
             maintenance
                 .downgrade(cancel)
                 .await
-                .expect("none is under way")
+                .expect("no downgrade is active")
                 .into_inner()
                 .version,
             "3.7"
@@ -1110,7 +1119,7 @@ fn wildcard_address_is_not_advertised() {
                     .push((level, line.to_string()))
             });
             let server =
-                serve(&store(), given.into_iter().fold(how, Serve::advertise)).expect("it serves");
+                serve(&store(), given.into_iter().fold(how, Serve::advertise)).expect("a server");
             let port = server
                 .address()
                 .rsplit(':')
@@ -1170,7 +1179,7 @@ fn authentication_is_off() {
         let disabled = auth
             .auth_disable(pb::AuthDisableRequest {})
             .await
-            .expect("it is off")
+            .expect("authentication is off")
             .into_inner();
         assert_eq!(revision(&disabled.header), 2);
         let login = pb::AuthenticateRequest {
@@ -1193,14 +1202,14 @@ fn authentication_is_off() {
 
 /// A program with a user and a password in its configuration works on a server without users.
 #[test]
-fn client_with_a_password_goes_on_where_authentication_is_off() {
+fn client_with_a_password_works_where_authentication_is_off() {
     let _deadline = deadline();
-    let server = serve(&store(), "127.0.0.1:0").expect("it serves");
+    let server = serve(&store(), "127.0.0.1:0").expect("a server");
     let options = Options::new().user("root").password("secret");
-    let db = libkv_etcd::open(server.address(), options).expect("it opens");
+    let db = libkv_etcd::open(server.address(), options).expect("opened");
     db.put(Put::new("a", "1")).expect("a put");
     assert_eq!(
-        db.get("a").expect("a get").expect("it is there").value,
+        db.get("a").expect("a get").expect("the key exists").value,
         &b"1"[..]
     );
 }
@@ -1222,11 +1231,7 @@ fn health_is_reported_by_service_name() {
             "unknown service",
         );
         let mut watched = health.watch(ask("")).await.expect("a stream").into_inner();
-        let first = watched
-            .message()
-            .await
-            .expect("it lives")
-            .expect("a response");
+        let first = watched.message().await.expect("open").expect("a response");
         assert_eq!(first.status(), ServingStatus::Serving);
         served.server.close();
         refused(
@@ -1237,21 +1242,21 @@ fn health_is_reported_by_service_name() {
     });
 }
 
-/// Any method, also one that is not there, with a message of raw bytes.
+/// Calls any method, even an unknown one, with a message of raw bytes.
 async fn call(
     served: &Served,
     path: &'static str,
     message: Vec<u8>,
 ) -> Result<Vec<u8>, tonic::Status> {
     let mut grpc = tonic::client::Grpc::new(served.channel.clone());
-    grpc.ready().await.expect("it is open");
+    grpc.ready().await.expect("open");
     let path = http::uri::PathAndQuery::from_static(path);
     grpc.unary(Request::new(message), path, raw::Codec)
         .await
         .map(tonic::Response::into_inner)
 }
 
-/// Messages as they are.
+/// A codec that passes bytes unchanged.
 mod raw {
     use bytes::{Buf, BufMut};
     use tonic::Status;
@@ -1333,7 +1338,7 @@ fn messages_that_cannot_be_decoded_are_refused() {
     use prost::Message;
     run(async {
         let served = Served::new().await;
-        // field 1 as a varint, which is bytes
+        // field 1 is bytes, but is sent as a varint
         let status = call(&served, "/etcdserverpb.KV/Range", vec![0x08, 0x01])
             .await
             .expect_err("garbage");
@@ -1345,7 +1350,7 @@ fn messages_that_cannot_be_decoded_are_refused() {
             "{}",
             status.message()
         );
-        // each txn is two messages more, within one another
+        // each txn nests two more messages
         let mut deep = pb::TxnRequest {
             success: vec![op(Op::RequestPut(put("a", "1")))],
             ..Default::default()
@@ -1358,7 +1363,7 @@ fn messages_that_cannot_be_decoded_are_refused() {
         }
         call(&served, "/etcdserverpb.KV/Txn", deep.encode_to_vec())
             .await
-            .expect("as deep as it may be");
+            .expect("the greatest depth that is allowed");
         deep = pb::TxnRequest {
             success: vec![op(Op::RequestTxn(deep))],
             ..Default::default()
@@ -1374,9 +1379,9 @@ fn messages_that_cannot_be_decoded_are_refused() {
         );
         let most = call(&served, "/etcdserverpb.KV/Put", vec![0; 2_097_152])
             .await
-            .expect_err("no message");
+            .expect_err("not a message");
         assert_eq!(most.code(), Code::Internal, "14: it was read");
-        // a client may ask for more
+        // the limit can be raised
         let how = Serve::new("127.0.0.1:0").max_request_bytes(4 << 20);
         let served = Served::how(how).await;
         let large = call(
@@ -1421,13 +1426,13 @@ fn limits_are_the_lower_of_handle_and_server() {
         ..Default::default()
     };
     run(async {
-        // those of the handle
+        // the limits of the handle
         let served = Served::of(handle().expect("a store"), "127.0.0.1:0").await;
         served
             .kv()
             .put(put("a", &"x".repeat(15 * MIB)))
             .await
-            .expect("as the handle takes it");
+            .expect("within the handle's limit");
         let text = "etcdserver: request is too large";
         refused(
             served.kv().put(put("a", &"x".repeat(16 * MIB))).await,
@@ -1438,7 +1443,7 @@ fn limits_are_the_lower_of_handle_and_server() {
             .kv()
             .txn(txn(300))
             .await
-            .expect("as the handle takes it");
+            .expect("within the handle's limit");
         let text = "etcdserver: too many operations in txn request";
         refused(served.kv().txn(txn(301)).await, Code::InvalidArgument, text);
         refused(
@@ -1446,7 +1451,7 @@ fn limits_are_the_lower_of_handle_and_server() {
             Code::InvalidArgument,
             text,
         );
-        // the server's own
+        // lower limits of the server
         let how = Serve::new("127.0.0.1:0")
             .max_request_bytes(MIB as u64)
             .max_txn_ops(3);
@@ -1469,17 +1474,17 @@ fn limits_are_the_lower_of_handle_and_server() {
             .kv()
             .txn(txn(3))
             .await
-            .expect("as the server takes it");
+            .expect("within the server's limit");
         served
             .kv()
             .txn(reads(3))
             .await
-            .expect("as the server takes it");
+            .expect("within the server's limit");
         served
             .db
             .put(Put::new("a", "x".repeat(MIB)))
-            .expect("the handle has limits of its own");
-        // higher ones than the handle's
+            .expect("within the handle's limit");
+        // limits of the server above the handle's
         let how = Serve::new("127.0.0.1:0")
             .max_request_bytes(64 * MIB as u64)
             .max_txn_ops(1000);
@@ -1506,12 +1511,12 @@ fn compressed_requests_are_accepted() {
                 .db
                 .get("a")
                 .expect("a get")
-                .expect("it is there")
+                .expect("the key exists")
                 .value
                 .len(),
             1 << 20
         );
-        // small on the wire, large when it is unpacked
+        // small when compressed, large when decompressed
         let bomb = kv
             .put(put("a", &"x".repeat(8 << 20)))
             .await
@@ -1529,18 +1534,14 @@ fn deadline_of_a_client_is_kept() {
         let served = Served::new().await;
         let mut request = Request::new(HealthCheckRequest::default());
         request.set_timeout(Duration::from_millis(20));
-        // the client has no clock of its own here: the header alone ends it
+        // this client sets no timer of its own: only the header ends the stream
         let mut watched = served
             .health()
             .watch(request)
             .await
             .expect("a stream")
             .into_inner();
-        watched
-            .message()
-            .await
-            .expect("it lives")
-            .expect("a response");
+        watched.message().await.expect("open").expect("a response");
         let status = watched.message().await.expect_err("too late");
         assert!(
             matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled),
@@ -1572,12 +1573,15 @@ fn addresses_two_serve_one_store() {
         assert_eq!(got.count, 1);
         served.server.close();
         served.server.close();
-        assert!(!path.exists(), "the socket's file goes with the server");
-        std::fs::remove_dir_all(directory).expect("it is ours");
+        assert!(
+            !path.exists(),
+            "the file of the socket is removed with the server"
+        );
+        std::fs::remove_dir_all(directory).expect("removed");
     });
 }
 
-/// A directory of this test's own.
+/// A directory for one test.
 fn tempdir(name: &str) -> std::path::PathBuf {
     let path = std::env::temp_dir().join(format!("libkv-etcd-{name}-{}", std::process::id()));
     std::fs::create_dir_all(&path).expect("a directory");
@@ -1629,19 +1633,24 @@ fn addresses_that_cannot_be_served_are_named() {
         serve(&db, address.as_str()).expect_err("a file").code(),
         Code::InvalidArgument
     );
-    assert_eq!(std::fs::read(&file).expect("it is still there"), b"mine");
-    // a socket that nobody listens on is replaced, one that lives is not
+    assert_eq!(
+        std::fs::read(&file).expect("the file still exists"),
+        b"mine"
+    );
+    // a socket without a listener is replaced, a socket in use is not
     let socket = directory.join("socket");
     drop(std::os::unix::net::UnixListener::bind(&socket).expect("a socket"));
     let address = format!("unix:{}", socket.display());
-    let server = serve(&db, address.as_str()).expect("nobody listens there");
+    let server = serve(&db, address.as_str()).expect("no process listens there");
     assert_eq!(
-        serve(&db, address.as_str()).expect_err("it lives").code(),
+        serve(&db, address.as_str())
+            .expect_err("the socket is in use")
+            .code(),
         Code::Busy
     );
     assert!(socket.exists());
     server.close();
-    std::fs::remove_dir_all(directory).expect("it is ours");
+    std::fs::remove_dir_all(directory).expect("removed");
 
     db.close();
     assert_eq!(
@@ -1655,7 +1664,7 @@ fn address_in_use_is_named_within_a_runtime() {
     let _deadline = deadline();
     run(async {
         let served = Served::new().await;
-        let error = serve(&served.db, served.server.address()).expect_err("it is taken");
+        let error = serve(&served.db, served.server.address()).expect_err("the address is in use");
         assert_eq!(error.code(), libkv::Code::Busy);
     });
 }
@@ -1666,9 +1675,9 @@ fn close_ends_streams_and_frees_the_address() {
     run(async {
         let served = Served::new().await;
         let mut lease = served.lease();
-        let (_ask, asked) = tokio::sync::mpsc::channel(1);
+        let (_requests, receiver) = tokio::sync::mpsc::channel(1);
         let mut kept = lease
-            .lease_keep_alive(ReceiverStream::new(asked))
+            .lease_keep_alive(ReceiverStream::new(receiver))
             .await
             .expect("a stream")
             .into_inner();
@@ -1708,10 +1717,10 @@ fn log_has_a_line_for_each_address() {
             .expect("no panic")
             .push((level, line.to_string()))
     });
-    let server = serve(&store(), how).expect("it serves");
-    let said = lines.lock().expect("no panic").clone();
+    let server = serve(&store(), how).expect("a server");
+    let logged = lines.lock().expect("no panic").clone();
     assert_eq!(
-        said,
+        logged,
         [(
             Level::Info,
             format!("serving clients on {}", server.address())
@@ -1760,7 +1769,7 @@ fn log_lines_are_events_of_tracing() {
     let _deadline = deadline();
     let events = Arc::new(Events(Mutex::new(Vec::new())));
     let server = tracing::subscriber::with_default(events.clone(), || {
-        serve(&store(), "127.0.0.1:0").expect("it serves")
+        serve(&store(), "127.0.0.1:0").expect("a server")
     });
     let should = (
         tracing::Level::INFO,

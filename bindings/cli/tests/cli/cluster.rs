@@ -227,10 +227,7 @@ fn lease_is_kept_alive_over_a_restart_of_its_cluster() {
         "lease 000000000000001f keepalived with TTL(12)"
     );
     assert_eq!(serving.running.end_by(Signal::TERM).status, 0);
-    assert!(
-        keeping.err_line().contains("unavailable"),
-        "reported once"
-    );
+    assert!(keeping.err_line().contains("unavailable"), "reported once");
     let _serving = serve();
     assert_eq!(
         keeping.line(),

@@ -228,7 +228,11 @@ fn lock_is_held_while_a_command_runs() {
             && environment[1].starts_with("KV_LOCK_REV=")
     );
     assert_eq!(waiting.end().status, 0);
-    assert_eq!(place.kv("range").ok(), "", "every key of the lock is deleted");
+    assert_eq!(
+        place.kv("range").ok(),
+        "",
+        "every key of the lock is deleted"
+    );
 }
 
 #[test]
@@ -248,11 +252,7 @@ fn lock_passes_statuses_and_signals() {
         143,
         "the signal was passed to the command"
     );
-    assert_eq!(
-        place.kv("lock x --try true").status,
-        0,
-        "the lock is free"
-    );
+    assert_eq!(place.kv("lock x --try true").status, 0, "the lock is free");
 }
 
 #[test]
@@ -420,7 +420,8 @@ struct Masks {
 
 impl Masks {
     fn of(pid: u32) -> Masks {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
+        let status =
+            std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
         let mask = |name: &str| {
             let line = status
                 .lines()

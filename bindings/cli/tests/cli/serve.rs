@@ -309,7 +309,7 @@ fn watch_progress_has_the_interval_of_the_flag() {
         responses[1..]
             .iter()
             .all(|line| !line.contains("created") && !line.contains("watch_id")),
-            "{responses:?}"
+        "{responses:?}"
     );
     assert!(
         place

@@ -40,7 +40,10 @@ fn exit_status_of_each_kind_of_failure() {
     }
     std::fs::write(place.path("file"), "no store").expect("a file");
     assert!(place.kv("-s file get a").refused(4).contains("not_a_store"));
-    assert!(!place.path("missing").exists(), "reading does not create a store");
+    assert!(
+        !place.path("missing").exists(),
+        "reading does not create a store"
+    );
 }
 
 #[test]

@@ -69,7 +69,8 @@ impl<S: Source> Database<S> {
     ///
     /// # Errors
     ///
-    /// `corrupt` if neither meta page is valid, or if the file is shorter than the valid one requires.
+    /// `corrupt` if neither meta page is valid, or if the file is shorter than the valid one
+    /// requires.
     pub fn open(source: S, len: u64) -> Result<Database<S>> {
         let meta = newest_meta(&source, len)?;
         let needed = meta.high_water.checked_mul(u64::from(meta.page_bytes));

@@ -209,7 +209,8 @@ impl<W: Write + Seek> Writer<W> {
                     page.push(&child.key, &[], Element::Branch(child.page));
                     taken += 1;
                 }
-                // bbolt requires at least two children: the last branch takes one from the branch before it
+                // bbolt requires at least two children: the last branch takes one from the branch
+                // before it
                 if rest.len() == taken + 1 && taken > 2 {
                     page.pop();
                     taken -= 1;
@@ -259,8 +260,8 @@ impl Page {
         HEADER_BYTES + self.count() * ELEMENT_BYTES + self.data.len()
     }
 
-    /// Whether there is room for an element of this number of bytes. An empty leaf takes an element of
-    /// any size; a branch takes at least two elements.
+    /// Whether there is room for an element of this number of bytes. An empty leaf takes an element
+    /// of any size; a branch takes at least two elements.
     fn has_room(&self, bytes: usize) -> bool {
         let fewest = if self.flags == LEAF { 1 } else { 2 };
         self.count() < fewest || self.bytes() + ELEMENT_BYTES + bytes <= PAGE_BYTES

@@ -138,7 +138,10 @@ fn reads_and_writes(db: &Db, log: &mut Log) -> Result<()> {
             Box::new(move |response| sent(again.send(response.is_err()))),
         ),
     ]);
-    log.add((receiver.recv_timeout(PATIENCE), receiver.recv_timeout(PATIENCE)));
+    log.add((
+        receiver.recv_timeout(PATIENCE),
+        receiver.recv_timeout(PATIENCE),
+    ));
     Ok(())
 }
 
@@ -418,7 +421,8 @@ fn calls_that_a_cluster_does_not_support() {
     );
     let deep = |depth: usize| (0..depth).fold(Txn::new(), |inner, _| Txn::new().and_then(inner));
     assert_eq!(code(db.txn(deep(300)).map(drop)), Code::TooManyOps);
-    db.txn(deep(45)).expect("the greatest depth that is allowed");
+    db.txn(deep(45))
+        .expect("the greatest depth that is allowed");
 }
 
 #[test]
@@ -541,10 +545,7 @@ fn watcher_that_is_read_late_misses_nothing() {
     std::thread::sleep(Duration::from_millis(1_500));
     for (watcher, from) in [(late, 0), (slow, 9)] {
         for n in from..EVENTS {
-            let batch = watcher
-                .next(PATIENCE)
-                .expect("an event")
-                .expect("in time");
+            let batch = watcher.next(PATIENCE).expect("an event").expect("in time");
             assert_eq!((batch.revision, batch.events.len()), (first + n, 1));
         }
     }

@@ -48,8 +48,8 @@ impl Cluster {
         }
     }
 
-    /// From now on the cluster does not respond. With `cut` the connection in use is closed, so that
-    /// the client must first make a new one.
+    /// From now on the cluster does not respond. With `cut` the connection in use is closed, so
+    /// that the client must first make a new one.
     fn fall_silent(&self, cut: bool) {
         self.proxy.set_silent(true);
         if cut {
@@ -69,7 +69,8 @@ impl Cluster {
 fn in_time<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, receiver) = channel();
     thread::spawn(move || drop(sender.send(work())));
-    receiver.recv_timeout(PATIENCE)
+    receiver
+        .recv_timeout(PATIENCE)
         .unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
 }
 
@@ -185,7 +186,12 @@ fn leaders_timeout_limits_the_read_of_the_leader() {
         .expect("a watcher");
     cluster.fall_silent(false);
     let mut leaders = in_time("next", move || {
-        assert_eq!(leaders.next(SHORT).expect("having no leader is not an error"), None);
+        assert_eq!(
+            leaders
+                .next(SHORT)
+                .expect("having no leader is not an error"),
+            None
+        );
         leaders
     });
     cluster.proxy.set_silent(false);
@@ -243,7 +249,9 @@ fn deadline_of_a_call_is_timeout_or_unknown_outcome() {
     let _submitted = limited(&cluster).submit(Put::new("a", "3"), move |response| {
         drop(sender.send(response.map(drop)))
     });
-    let response = receiver.recv_timeout(PATIENCE).expect("the completion runs");
+    let response = receiver
+        .recv_timeout(PATIENCE)
+        .expect("the completion runs");
     assert_eq!(response.expect_err("silence").code(), Code::UnknownOutcome);
     // a write that cannot be sent has no unknown outcome
     cluster.fall_silent(true);
@@ -255,7 +263,9 @@ fn deadline_of_a_call_is_timeout_or_unknown_outcome() {
     let _submitted = limited(&cluster).submit(Put::new("a", "5"), move |response| {
         drop(sender.send(response.map(drop)))
     });
-    let response = receiver.recv_timeout(PATIENCE).expect("the completion runs");
+    let response = receiver
+        .recv_timeout(PATIENCE)
+        .expect("the completion runs");
     assert_eq!(response.expect_err("silence").code(), Code::Timeout);
 }
 

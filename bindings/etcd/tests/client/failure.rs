@@ -249,7 +249,8 @@ fn endpoint_that_stops_responding_is_left() {
         assert_eq!(batch.revision, revision);
         silent.set_silent(false);
         silent.cut();
-        // the next round takes the endpoint with more connections as the one in use: raise its number
+        // the next round takes the endpoint with more connections as the one in use: raise its
+        // number
         while other.accepted() <= silent.accepted() {
             let _ = std::net::TcpStream::connect(other.url().trim_start_matches("http://"));
             thread::sleep(Duration::from_millis(10));
@@ -301,9 +302,14 @@ type Events = BTreeMap<Revision, (EventKind, Vec<u8>)>;
 fn follow(watcher: Watcher, ended: Arc<AtomicBool>, end: Vec<u8>) -> Events {
     let mut seen = Events::new();
     loop {
-        let batch = watcher.next(PATIENCE).expect("the watcher survives every failure");
+        let batch = watcher
+            .next(PATIENCE)
+            .expect("the watcher survives every failure");
         let Some(batch) = batch else {
-            assert!(!ended.load(Ordering::SeqCst), "the last event does not come");
+            assert!(
+                !ended.load(Ordering::SeqCst),
+                "the last event does not come"
+            );
             continue;
         };
         assert!(
@@ -631,7 +637,7 @@ fn watch_that_no_endpoint_creates_returns_the_reason() {
     let options = Options::new().request_timeout_ms(1_500);
     let mut said = String::new();
     until("the member has no leader", || {
-    let db = libkv_etcd::open(&url, options.clone()).expect("the member responds");
+        let db = libkv_etcd::open(&url, options.clone()).expect("the member responds");
         let made = db.watch(Watch::new("a")).map(drop);
         said = made
             .err()
