@@ -1,4 +1,4 @@
-"""Watchers, leases, locks, elections, and the revision at a time, in Python."""
+"""Watchers, leases, locks, elections, revisions by time, in Python."""
 
 import _thread
 import contextlib
@@ -22,7 +22,7 @@ import libkv
 import pytest
 
 PATIENCE_SECONDS = 60
-"""The deadline of a wait for something that must come at once."""
+"""The deadline of a wait for something that must happen at once."""
 
 LOSES_SOON = 3
 """A TTL in seconds; the loss of a lease is noticed at the next keep-alive, after a third of it."""
@@ -147,7 +147,7 @@ def in_thread(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
             try:
                 got.append(work())
             except libkv.InvalidArgumentError:
-                continue  # until_waiting() was just reading
+                continue  # until_waiting() was reading at this moment
             except BaseException as error:  # noqa: BLE001
                 got.append(error)
 
@@ -157,7 +157,7 @@ def in_thread(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
 
 
 def until_waiting(watcher: Any) -> None:
-    """Return when another thread waits in it."""
+    """Return when another thread waits in the watcher."""
     with contextlib.suppress(libkv.InvalidArgumentError):
         while True:
             watcher.next(0)
@@ -202,7 +202,7 @@ def test_watcher_refuses_a_second_thread(kv: libkv.Db) -> None:
 def test_ctrl_c_ends_a_wait_and_loses_nothing(kv: libkv.Db) -> None:
     watcher, lock, other = kv.watch("k"), kv.lock("name", 60), kv.lock("name", 60)
     other.acquire()
-    leaders = kv.election("nobody", 60).observe()
+    leaders = kv.election("leaderless", 60).observe()
     interrupt = threading.Event()
 
     def interrupter() -> None:
@@ -237,7 +237,7 @@ def test_ctrl_c_ends_a_wait_and_loses_nothing(kv: libkv.Db) -> None:
 
 
 def until_count(db: libkv.Db, prefix: str, count: int) -> None:
-    """A revocation that is not waited for takes a moment."""
+    """Wait for the number of keys: a revocation in the background takes a moment."""
     until = time.monotonic() + PATIENCE_SECONDS
     while db.range(prefix=prefix, count_only=True).count != count:
         assert time.monotonic() < until
@@ -314,7 +314,7 @@ def test_watchers_need_no_descriptor_each(kv: libkv.Db) -> None:
 
 def test_threads_run_while_another_waits(kv: libkv.Db) -> None:
     watcher = kv.watch("k")
-    writer = threading.Timer(0.05, kv.put, ("k",))  # would never run if the interpreter were not released
+    writer = threading.Timer(0.05, kv.put, ("k",))  # runs only if the wait releases the interpreter
     writer.start()
     assert watcher.next() is not None
     writer.join()
@@ -445,10 +445,10 @@ def test_lease_callback_that_refers_to_its_lease_is_freed(kv: libkv.Db) -> None:
     class Owner:
         def __init__(self) -> None:
             self.lease = kv.lease(60)
-            self.lease.on_lost(self.told)
+            self.lease.on_lost(self.lost)
 
-        def told(self) -> None:
-            pytest.fail("nobody is left to be told")
+        def lost(self) -> None:
+            pytest.fail("the callback of a freed owner ran")
 
     gone = weakref.ref(Owner())
     gc.collect()
