@@ -1,8 +1,9 @@
 #!/bin/bash
 # words.sh: finds words that this project does not use in its texts, and prints where they are.
 #
-# The texts are plain technical English: short sentences, the subject first, the standard term of the
-# field. A text that was rewritten is listed below and stays clean; a new file belongs in the list.
+# The texts are plain technical English: short sentences, the subject first, the standard term of
+# the field. A text that was rewritten is listed below and stays clean; a new file belongs in the
+# list.
 set -u
 cd "$(dirname "$0")/.." || exit
 
