@@ -26,7 +26,7 @@ LINK_C   = -L$(RELEASE) -lkv -Wl,-rpath,'$$ORIGIN/../release'
 
 C_PROGRAMS    = $(patsubst tests/c/%.c,target/c/%,$(wildcard tests/c/*.c)) target/c/driver target/c/follower
 DEMO_SHARED   = $(addprefix tests/demo/,common.c common.h store.c store.h)
-DEMO_PROGRAMS = $(addprefix target/demo-bin/,copy change import read ask live served)
+DEMO_PROGRAMS = $(addprefix target/demo-bin/,copy change import read query live served)
 
 .PHONY: all lib plain programs bindings demo test bench install clean tools
 
