@@ -57,7 +57,7 @@ pub use model::{
 };
 pub use options::{AutoCompaction, Clock, LimitsPreset, Options, Secret};
 pub use recipe::{
-    Canceller, DiffScan, Election, EventScan, Leaders, Lease, Lock, Patience, Retries, Scan,
-    Snapshot, TRANSACT_RETRIES, Transaction, Watcher,
+    Canceller, DiffScan, Election, EventScan, Leaders, Lease, Lock, Retries, Scan, Snapshot,
+    TRANSACT_RETRIES, Transaction, WaitLimit, Watcher,
 };
 pub use request::*;

@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use libkv::support::{Claim, ClaimDriver, ClaimRequest, claim_blocking};
-use libkv::{Code, Db, Delete, KeyRange, Options, Patience, Range, Result};
+use libkv::{Code, Db, Delete, KeyRange, Options, Range, Result, WaitLimit};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -85,8 +85,9 @@ fn time_out_names_the_holder_after_the_key_is_deleted() {
         .escape_ascii()
         .to_string();
     for timeout in [0, 1, 5] {
-        let patience = Patience::new(Some(Duration::from_millis(timeout)));
-        let error = claim_blocking(request().patience(patience), |_| {}).expect_err("it is held");
+        let wait_limit = WaitLimit::new(Some(Duration::from_millis(timeout)));
+        let error =
+            claim_blocking(request().wait_limit(wait_limit), |_| {}).expect_err("it is held");
         assert_eq!(
             (error.code(), error.message()),
             (

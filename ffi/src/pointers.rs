@@ -183,21 +183,21 @@ impl Caller {
         unsafe { function(handle, payload) }
     }
 
-    /// What is lent to a callback, while it runs.
+    /// The value that a callback may use while it runs.
     #[allow(clippy::mut_from_ref)]
-    pub fn lent<T>(&self, loan: &Loan<T>) -> &mut T {
-        // SAFETY: the handle that holds the loan is valid during the callback only, as its header
+    pub fn borrowed<T>(&self, pointer: &BorrowedPtr<T>) -> &mut T {
+        // SAFETY: the handle that holds the pointer is valid only during the callback, as its header
         // comment says, and one thread uses it at a time.
-        unsafe { &mut *loan.0 }
+        unsafe { &mut *pointer.0 }
     }
 }
 
 /// A value that a handle of a callback refers to without owning it.
-pub(crate) struct Loan<T>(*mut T);
+pub(crate) struct BorrowedPtr<T>(*mut T);
 
-impl<T> Loan<T> {
-    pub fn new(value: &mut T) -> Loan<T> {
-        Loan(value)
+impl<T> BorrowedPtr<T> {
+    pub fn new(value: &mut T) -> BorrowedPtr<T> {
+        BorrowedPtr(value)
     }
 }
 
@@ -208,14 +208,14 @@ fn readable(data: *const u8, len: usize, name: &str) -> Result<usize> {
     }
     if len > isize::MAX as usize {
         return Err(invalid(format!(
-            "{name} has an absurd length of {len} bytes"
+            "{name} has an invalid length of {len} bytes"
         )));
     }
     Ok(len)
 }
 
-/// Refuses an output pointer that a call makes no sense without.
-pub(crate) fn wanted<T>(out: *mut T, name: &str) -> Result<()> {
+/// Refuses a null pointer for an output that is required.
+pub(crate) fn require_output<T>(out: *mut T, name: &str) -> Result<()> {
     if out.is_null() {
         Err(invalid(format!("the output pointer {name} is NULL")))
     } else {

@@ -9,7 +9,7 @@ use crate::model::{KeyValue, Revision};
 use crate::recipe::claim::{Claim, ClaimRequest, claim_prefix, holder_request};
 use crate::recipe::claim_wait::claim_blocking;
 use crate::recipe::lease::lost;
-use crate::recipe::patience::Patience;
+use crate::recipe::wait_limit::WaitLimit;
 use crate::request::{LeaseRevoke, Range, Txn};
 
 /// A name that can be claimed, and the claim while it is held. [`Lock`](crate::Lock) and
@@ -49,11 +49,11 @@ impl Claimant {
     }
 
     /// The request for the name. It revokes the lease of a former claim first, which this forgets.
-    pub fn request(&mut self, value: impl Into<Vec<u8>>, patience: Patience) -> ClaimRequest {
+    pub fn request(&mut self, value: impl Into<Vec<u8>>, wait_limit: WaitLimit) -> ClaimRequest {
         ClaimRequest::new(&self.db, &self.name[..], self.ttl_seconds)
             .former(self.leave())
             .value(value)
-            .patience(patience)
+            .wait_limit(wait_limit)
     }
 
     /// Keeps the claim of a successful request.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use libkv::support::{Claim, ClaimCanceller, ClaimRequest, claim_blocking};
-use libkv::{Code, Db, Error, KeyValue, Patience};
+use libkv::{Code, Db, Error, KeyValue, WaitLimit};
 
 use crate::command::Context;
 use crate::failure::{Failure, Result};
@@ -45,10 +45,10 @@ pub struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    fn request(self, db: &Db, patience: Patience) -> ClaimRequest {
+    fn request(self, db: &Db, wait_limit: WaitLimit) -> ClaimRequest {
         let request = ClaimRequest::new(db, self.name, self.ttl_seconds)
             .value(self.value)
-            .patience(patience);
+            .wait_limit(wait_limit);
         match self.only_if_free {
             true => request.only_if_free(),
             false => request,
@@ -68,9 +68,9 @@ impl Holding {
     /// Opens the store and waits for the claim. `None`: it was to be taken only if it is free, and is
     /// not.
     pub fn wait(context: &Context, wanted: Wanted) -> Result<Option<Holding>> {
-        let patience = Patience::new(wanted.timeout_ms.map(Duration::from_millis));
+        let wait_limit = WaitLimit::new(wanted.timeout_ms.map(Duration::from_millis));
         let db = match context.open_within(Access::Create, wanted.timeout_ms) {
-            Err(Failure::Db(error)) if patience.has_ended(error.code()) => {
+            Err(Failure::Db(error)) if wait_limit.has_ended(error.code()) => {
                 return Err(wanted.timeout(&error));
             }
             db => db?,
@@ -84,7 +84,7 @@ impl Holding {
                 canceller.cancel();
             }
         })?;
-        let claim = claim_blocking(wanted.request(&db, patience), |new| {
+        let claim = claim_blocking(wanted.request(&db, wait_limit), |new| {
             *lock(&canceller) = Some(new.clone());
             // a signal that was received before
             if interrupt.signal() != 0 {
@@ -147,7 +147,7 @@ impl Holding {
             return Ok(());
         };
         let db = match is_brief {
-            true => Patience::grace(&self.db),
+            true => WaitLimit::grace(&self.db),
             false => self.db.clone(),
         };
         match db.call_unless(revoke, &|| !is_brief && self.interrupt.signal() != 0) {

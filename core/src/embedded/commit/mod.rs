@@ -31,7 +31,7 @@ mod times;
 mod worker;
 
 pub(crate) use committer::{Batch, Committer};
-pub(crate) use durability::withdraw_lazy;
+pub(crate) use durability::remove_lazy_boot;
 pub(crate) use group::now_ns;
 #[cfg(test)]
 pub(crate) use queue::Outcome;

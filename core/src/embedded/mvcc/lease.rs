@@ -167,7 +167,7 @@ impl Writer<'_> {
             if revoked == most {
                 return Ok(false);
             }
-            // a lease that was kept alive meanwhile has a later deadline, which the survey finds
+            // a lease that was kept alive meanwhile has a later deadline, which the new summary includes
             if slot.deadline == DEAD || slots.swap_deadline(index, slot.deadline, DEAD) {
                 self.slots.revoked.push((index, slot.deadline));
                 if let Err(error) = self.in_own_revision(|writer| writer.revoke_keys(slot.id)) {

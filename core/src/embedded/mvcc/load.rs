@@ -56,7 +56,7 @@ impl Writer<'_> {
             HistoryPart::Revision(revision) => self.end_load(*revision),
         };
         if loaded.is_err() {
-            self.torn = true;
+            self.partial_write = true;
         }
         loaded
     }

@@ -110,9 +110,9 @@ impl<S: HubOwner> WatchStream for SubscriptionStream<S> {
         self.page(true)
     }
 
-    fn remind(&self) {
+    fn notify_pending(&self) {
         if self.is_ours() {
-            self.subscription.remind();
+            self.subscription.notify_pending();
         }
     }
 
