@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use libkv::{Code, Error, Result};
 
-/// An opaque type of the header, and what stands behind its pointers.
+/// An opaque type of the header, and the type behind its pointers.
 pub(crate) trait Kind {
     /// The contents of the handle.
     type Value;

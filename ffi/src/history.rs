@@ -125,7 +125,7 @@ pub unsafe extern "C" fn kv_events_next(
         let steps = c.arg_mut(events)?;
         let next = match &mut steps.source {
             EventSource::History(db, _) if db.is_closed() => {
-                // closed, or from before a fork: any call says which
+                // closed, or from before a fork: any call returns which
                 let closed = || Error::new(Code::Closed, "the store's handle is closed");
                 return Err(db.snapshot().err().unwrap_or_else(closed));
             }

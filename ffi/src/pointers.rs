@@ -1,7 +1,7 @@
 //! Pointers that C passes in, as values of Rust.
 //!
-//! The header says what each pointer must be. Each method of [`Caller`] names the part of it on
-//! which it relies, so that no entry point needs a reason of its own.
+//! The header describes what each pointer must be. Each method of [`Caller`] names the part of it
+//! on which it relies, so that no entry point needs a reason of its own.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, OsStr, c_char, c_void};
@@ -19,13 +19,13 @@ use crate::types::{
     KV_YES, KvBytes, KvKeyRange, KvKeyValue, OptionStruct, free_owned,
 };
 
-/// The caller of an entry point, who passes pointers as the header asks for. What is borrowed from
-/// it lives no longer than the call.
+/// The caller of an entry point, which passes pointers as the header requires. Borrowed values are
+/// valid only during the call.
 pub(crate) struct Caller(());
 
 impl Caller {
     /// SAFETY: during the life of the value, only pointers of one call of an entry point may be
-    /// given to its methods, and they must be as the header asks for.
+    /// given to its methods, and they must be as the header requires.
     pub unsafe fn new() -> Caller {
         Caller(())
     }
@@ -186,8 +186,8 @@ impl Caller {
     /// The value that a callback may use while it runs.
     #[allow(clippy::mut_from_ref)]
     pub fn borrowed<T>(&self, pointer: &BorrowedPtr<T>) -> &mut T {
-        // SAFETY: the handle that holds the pointer is valid only during the callback, as its header
-        // comment says, and one thread uses it at a time.
+        // SAFETY: the handle that holds the pointer is valid only during the callback, as its
+        // header comment says, and one thread uses it at a time.
         unsafe { &mut *pointer.0 }
     }
 }

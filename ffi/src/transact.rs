@@ -21,7 +21,7 @@ pub struct KvTransaction;
 /// What a `kv_transaction` holds: borrowed for one call of the callback, in which alone it is used.
 pub(crate) struct TransactionContents {
     transaction: BorrowedPtr<Transaction>,
-    /// The refusal that the callback has seen last, to tell it from a code of its own.
+    /// The last refusal that the callback got, to distinguish it from a code of its own.
     refused: Option<Error>,
 }
 
@@ -84,7 +84,7 @@ fn outcome(code: KvCode, refused: Option<Error>) -> Result<()> {
     }
 }
 
-/// Uses the transaction of a callback, and remembers a refusal.
+/// Uses the transaction of a callback, and stores a refusal.
 fn with<T>(
     c: &Caller,
     t: *mut KvTransaction,

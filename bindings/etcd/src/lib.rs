@@ -19,7 +19,7 @@
 //! [`open`] returns the same [`libkv::Db`] for a cluster as for a store, and the same program runs
 //! on both. The differences:
 //!
-//! - **Every call waits for the network**, reads too. [`libkv::Db::is_remote`] tells it apart;
+//! - **Every call waits for the network**, reads too. [`libkv::Db::is_remote`] is true;
 //!   [`libkv::Db::submit`] also submits reads. Submitted requests run concurrently on a cluster: a
 //!   program that needs an order waits for each response, or puts the requests into one txn.
 //! - **Endpoints.** One is used at a time, over one connection, with all calls, watches and

@@ -63,7 +63,7 @@ pub fn on_other_thread<T: Send + 'static>(
 }
 
 /// Runs a request. If a signal handler raises too late to cancel it, the exception is raised with
-/// an `UnknownOutcomeError` as its cause, which says what happened to the write.
+/// an `UnknownOutcomeError` as its cause, which describes the outcome of the write.
 pub fn call(py: Python<'_>, db: &libkv::Db, request: impl Into<Request>) -> PyResult<Response> {
     let request = request.into();
     let (response, signal) =

@@ -27,7 +27,7 @@ pub struct Lease {
     db: Handle,
 }
 
-/// The callbacks of a lost lease. They are kept here, where the garbage collector sees them, and
+/// The callbacks of a lost lease. They are kept here, where the garbage collector finds them, and
 /// not in the library, because a function often refers to the lease itself.
 #[derive(Default)]
 struct Callbacks(Mutex<Vec<Py<PyAny>>>);
@@ -212,7 +212,7 @@ impl Lease {
 }
 
 impl Lease {
-    /// Whether it has to be revoked: not after it was stopped, nor under a closed store.
+    /// Whether it must be revoked: not after it was stopped, and not in a closed store.
     fn stop(&self, py: Python<'_>) -> PyResult<bool> {
         self.__clear__();
         match self.db.is_closed() {

@@ -84,7 +84,7 @@ impl Output {
         self
     }
 
-    /// Writes the file if it differs, or, with `check`, only says that it does.
+    /// Writes the file if it differs. With `check` it only reports the difference.
     pub fn bring_up_to_date(&self, root: &Path, check: bool) -> Result<bool, String> {
         let path = root.join(self.path);
         let old = fs::read_to_string(&path);

@@ -275,7 +275,7 @@ fn durability(store: &Store, asked: Durability, explicit: bool) -> Result<Durabi
     match (store.is_unsynced(), asked) {
         (true, Durability::None) => Ok(Durability::None),
         (true, _) if !explicit => Ok(Durability::None),
-        // the store ends with its handles, whatever the durability
+        // the store ends with its handles, with any durability
         (true, _) if store.settings().in_memory => Ok(asked),
         (true, _) => Err(Error::new(
             Code::InvalidArgument,
@@ -421,7 +421,7 @@ impl Engine for Embedded {
     }
 
     fn dump(&self, each: &mut dyn FnMut(HistoryPart) -> Result<()>) -> Result<()> {
-        // the store stays open during the dump, whatever happens to the handle
+        // the store stays open during the dump, even if the handle is closed
         let store = self.with(|store| Ok(store.clone()))?;
         let txn = store.env().read()?;
         mvcc::dump::dump(&txn, each, &|id, slot| {

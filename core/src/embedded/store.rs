@@ -27,7 +27,7 @@ pub(super) const DATA_NEW: &str = "data.mdb.new";
 pub(super) const LOCK: &str = "lock.mdb";
 pub(super) const GUARD: &str = "guard";
 
-/// How long a call waits for a lock, unless an option says otherwise.
+/// How long a call waits for a lock, unless an option sets another time.
 pub(super) const BUSY_TIMEOUT_MS: u64 = 5_000;
 const MAX_READERS: u32 = 1_024;
 const MODE: u32 = 0o600;
@@ -81,7 +81,7 @@ impl Settings {
     pub fn check_same_options(&self, options: &Options, path: &Path) -> Result<()> {
         let differs = |name: &str, asked: String, has: String| -> Result<()> {
             let message = format!(
-                "{} is open in this process with {name} {has}; this open asks for {name} {asked}",
+                "{} is open in this process with {name} {has}; this open has {name} {asked}",
                 path.display()
             );
             Err(Error::new(Code::InvalidArgument, message))

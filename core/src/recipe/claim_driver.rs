@@ -207,7 +207,7 @@ struct StateMachine {
     completion: Option<ClaimCompletion>,
     shared: Weak<Shared>,
     step: Step,
-    /// The request in flight, unless its withdrawal was tried in vain.
+    /// The request in flight; `None` if an attempt to withdraw it has failed.
     submission: Option<Submission>,
     is_in_flight: bool,
     /// The key, once the lease is known.
@@ -590,7 +590,7 @@ impl StateMachine {
         self.result = Some(result);
     }
 
-    /// Submits a request of a claim that goes on.
+    /// Submits a request of a claim that continues.
     fn submit(&mut self, step: Step, request: impl Into<Request>) {
         match self.failure {
             Some(_) => self.leave(),

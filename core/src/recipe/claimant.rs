@@ -48,7 +48,8 @@ impl Claimant {
         })
     }
 
-    /// The request for the name. It revokes the lease of a former claim first, which this forgets.
+    /// The request for the name. It revokes the lease of a former claim first, which is removed
+    /// from here.
     pub fn request(&mut self, value: impl Into<Vec<u8>>, wait_limit: WaitLimit) -> ClaimRequest {
         ClaimRequest::new(&self.db, &self.name[..], self.ttl_seconds)
             .former(self.leave())
@@ -61,15 +62,16 @@ impl Claimant {
         self.claim = Some(claim);
     }
 
-    /// Claims the name and waits for it; false if it was to be taken only if it is free, and is not.
+    /// Claims the name and waits for it; false if it was to be taken only if it is free, and is
+    /// not.
     pub(super) fn acquire(&mut self, request: ClaimRequest) -> Result<bool> {
         self.db.engine().ensure_open()?;
         self.claim = claim_blocking(request, |_| {})?;
         Ok(self.claim.is_some())
     }
 
-    /// Forgets the claim. The caller runs the returned request, which gives the name up in the store;
-    /// `None` if nothing was claimed.
+    /// Removes the claim. The caller runs the returned request, which releases the name in the
+    /// store; `None` if nothing was claimed.
     pub fn leave(&mut self) -> Option<LeaseRevoke> {
         self.claim.take()?.leave()
     }

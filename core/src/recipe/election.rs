@@ -43,7 +43,7 @@ impl Db {
 /// what the leader proclaims. If the leader resigns, or its process ends, the next candidate leads,
 /// in the order in which they came.
 ///
-/// **Limits.** A leader that is stopped for longer than the TTL may believe for a moment that it
+/// **Limits.** A leader that is stopped for longer than the TTL may act for a moment as if it
 /// still leads. [`Election::proclaim`] then fails. Fence other writes with [`Election::revision`],
 /// as with [`Lock`](crate::Lock).
 #[derive(Debug)]
@@ -106,7 +106,8 @@ impl Election {
     ///
     /// # Errors
     ///
-    /// Same as [`Db::lease_revoke`](crate::Db::lease_revoke). The candidature then ends with its TTL.
+    /// Same as [`Db::lease_revoke`](crate::Db::lease_revoke). The candidature then ends with its
+    /// TTL.
     pub fn resign(&mut self) -> Result<()> {
         self.claimant.release()
     }
@@ -165,8 +166,8 @@ impl Leaders {
         self.next_unless(WaitLimit::new(timeout.into()), &|| false)
     }
 
-    /// As [`Leaders::next`]; a request under way is given up once `interrupted` is true. What waits for the next change
-    /// is ended by cancelling [`Leaders::watcher`].
+    /// As [`Leaders::next`]; a request under way is given up once `interrupted` is true. What waits
+    /// for the next change is ended by cancelling [`Leaders::watcher`].
     ///
     /// # Errors
     ///
@@ -179,7 +180,8 @@ impl Leaders {
         self.follow(wait_limit, interrupted, || wait_limit.left())
     }
 
-    /// As [`Leaders::try_next`], with a limit for what must be asked of a cluster, as in [`Leaders::next_unless`].
+    /// As [`Leaders::try_next`], with a limit for requests to a cluster, as in
+    /// [`Leaders::next_unless`].
     ///
     /// # Errors
     ///
@@ -209,7 +211,8 @@ impl Leaders {
                 Ok(None) => return Ok(None),
                 Ok(Some(_)) => {
                     self.look = true;
-                    // batches may come without an end; the leader that is read now is the current one
+                    // batches may come without an end; the leader that is read now is the current
+                    // one
                     if wait().is_some_and(|left| left.is_zero()) {
                         return match self.changed(&db, interrupted) {
                             Err(error) if wait_limit.has_ended(error.code()) => Ok(None),
@@ -249,7 +252,7 @@ impl Leaders {
     }
 
     fn changed(&mut self, db: &Db, interrupted: Interrupt) -> Result<Option<KeyValue>> {
-        // what is over has no leader to look up: its watcher says why
+        // after the end there is no leader to look up: the watcher has the error
         if !self.look || self.watcher.is_over() {
             return Ok(None);
         }

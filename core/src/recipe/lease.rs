@@ -190,8 +190,8 @@ impl Lease {
         let stopped = lock(&self.keep_alive).take().is_some();
         if stopped {
             // the caller's code: dropped after the lock
-            let forgotten = std::mem::take(&mut lock(&self.state).callbacks);
-            drop(forgotten);
+            let callbacks = std::mem::take(&mut lock(&self.state).callbacks);
+            drop(callbacks);
         }
         stopped
     }

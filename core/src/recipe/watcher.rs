@@ -321,7 +321,7 @@ impl Watcher {
     pub fn set_waker(&self, waker: Option<Waker>) {
         match (self.db.engine().ensure_open(), waker) {
             (Ok(()), waker) => self.stream.set_waker(waker),
-            // the end came first, and would be waited for in vain
+            // the end came first: the watcher will not be woken again
             (Err(_), Some(waker)) => waker.wake(),
             (Err(_), None) => {}
         }

@@ -1,4 +1,4 @@
-//! Deadlines: a test that waits in vain fails, with its name.
+//! Deadlines: a test that waits too long fails, with its name.
 
 use std::io::{Write, stderr};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -20,7 +20,7 @@ pub fn deadline() -> Deadline {
     deadline_times(1)
 }
 
-/// The deadline of a test that was asked to do this many times the ordinary work.
+/// The deadline of a test that runs a multiple of the ordinary work.
 #[must_use = "the deadline holds until it is dropped"]
 pub fn deadline_times(times: u64) -> Deadline {
     deadline_after(Duration::from_secs(300 * times))
@@ -39,7 +39,7 @@ fn deadline_after(time: Duration) -> Deadline {
     Deadline { _in_time: in_time }
 }
 
-/// Waits until something holds; a panic says what did not happen within [`PATIENCE`].
+/// Waits until something holds; panics with `what` if that takes longer than [`PATIENCE`].
 #[track_caller]
 pub fn until(what: &str, holds: impl FnMut() -> bool) {
     until_within(what, PATIENCE, holds);

@@ -1,10 +1,10 @@
-//! HTTP/1.1 by hand, so that a test says what goes over the wire and sees what comes.
+//! Plain HTTP/1.1, so that a test controls every byte that it sends and gets every byte received.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-/// Whatever takes longer has failed.
+/// The time limit of each read and write.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A connection to a server on loopback.
@@ -57,7 +57,7 @@ impl Http {
         self.stream.get_mut().write_all(bytes)
     }
 
-    /// Says that nothing more will be sent.
+    /// Closes the sending side.
     pub fn no_more(&mut self) {
         self.stream
             .get_mut()
@@ -76,11 +76,11 @@ impl Http {
             bytes += "\r\n";
         }
         bytes += "\r\n";
-        // a response may come before all of a large body is taken
+        // a response may come before the server has read all of a large body
         let _ = self.send(&[bytes.as_bytes(), body].concat());
     }
 
-    /// Asks and waits for the whole response.
+    /// Sends a request and waits for the whole response.
     pub fn ask(&mut self, method: &str, path: &str, body: &[u8]) -> HttpResponse {
         self.request(method, path, &[], body);
         self.response(method != "HEAD").expect("a response")
@@ -148,7 +148,10 @@ impl Http {
 
     /// Reads the next chunk as one JSON text.
     pub fn message(&mut self) -> serde_json::Value {
-        let chunk = self.chunk().expect("a chunk").expect("the stream goes on");
+        let chunk = self
+            .chunk()
+            .expect("a chunk")
+            .expect("the stream continues");
         assert_eq!(
             chunk.last(),
             Some(&b'\n'),

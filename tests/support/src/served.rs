@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use libkv::{Db, LimitsPreset, Options};
 use libkv_etcd::{Serve, Server};
 
-/// A server with an empty store in a directory, both gone when this is dropped.
+/// A server with an empty store in a directory. Dropping it ends the server and removes the store.
 pub struct Served {
     /// The store behind it.
     pub db: Db,
@@ -25,7 +25,7 @@ impl Served {
         )
     }
 
-    /// Starts one as told.
+    /// Starts a server with these options.
     pub fn with(name: &str, options: Options, how: Serve) -> Served {
         let dir = crate::tmp().join(format!("served-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&dir);

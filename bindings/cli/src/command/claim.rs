@@ -65,8 +65,8 @@ impl Wanted<'_> {
 }
 
 impl Holding {
-    /// Opens the store and waits for the claim. `None`: it was to be taken only if it is free, and is
-    /// not.
+    /// Opens the store and waits for the claim. `None`: it was to be taken only if it is free, and
+    /// is not.
     pub fn wait(context: &Context, wanted: Wanted) -> Result<Option<Holding>> {
         let wait_limit = WaitLimit::new(wanted.timeout_ms.map(Duration::from_millis));
         let db = match context.open_within(Access::Create, wanted.timeout_ms) {
@@ -77,9 +77,9 @@ impl Holding {
         };
         let (sender, events) = mpsc::channel();
         let canceller: Arc<Mutex<Option<ClaimCanceller>>> = Arc::default();
-        let (told, cancels) = (sender.clone(), canceller.clone());
+        let (signals, cancels) = (sender.clone(), canceller.clone());
         let interrupt = Interrupt::new(move |signal| {
-            let _ = told.send(Event::Signal(signal));
+            let _ = signals.send(Event::Signal(signal));
             if let Some(canceller) = &*lock(&cancels) {
                 canceller.cancel();
             }
@@ -92,7 +92,7 @@ impl Holding {
             }
         });
         if claim.is_err() {
-            // the error only says that a signal ended the wait
+            // the error means only that a signal ended the wait
             interrupt.check()?;
         }
         let Some(claim) = claim? else {
@@ -113,7 +113,8 @@ impl Holding {
         Ok(Some(holding))
     }
 
-    /// Its pair in the store with the value that it was claimed with. A read could wait for a cluster.
+    /// Its pair in the store with the value that it was claimed with. A read could wait for a
+    /// cluster.
     pub fn pair(&self, value: Vec<u8>) -> KeyValue {
         let revision = self.revision();
         KeyValue {

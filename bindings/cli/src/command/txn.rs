@@ -257,7 +257,7 @@ fn show_response(out: &mut Out, op: &Op, response: &OpResponse) -> Result<()> {
     let pairs = |out: &mut Out, kvs: &[KeyValue]| kvs.iter().try_for_each(|kv| out.pair_lines(kv));
     match response {
         OpResponse::Range(range) => match op {
-            // the response does not tell whether only the count was requested
+            // the response does not show whether only the count was requested
             Op::Range(request) if request.count_only => out.line(range.count.to_string()),
             _ => pairs(out, &range.kvs),
         },

@@ -37,7 +37,7 @@ use self::watch::Watchers;
 use crate::pb::etcdserverpb as pb;
 use crate::problems;
 
-/// How often a caller that may interrupt its call is asked.
+/// The interval at which `interrupt` is called.
 const INTERRUPT_POLL: Duration = Duration::from_millis(100);
 
 /// Opens a cluster. An endpoint has responded when this returns.

@@ -113,7 +113,7 @@ pub(crate) async fn run(
         _ => 0,
     };
     match send(call, request).await {
-        // a response came, whatever it contains
+        // any response means that the request was executed
         Err(error) if error.code() == Code::Internal && effect.writes() => {
             Err(effect.unknown(error.message()))
         }

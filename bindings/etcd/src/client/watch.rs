@@ -5,7 +5,7 @@
 //! moment, and closed if that does not help. After the owner has read it continues from its
 //! position. If a compaction has removed missed events it ends with `compacted`, as every watcher.
 //!
-//! A watcher of quiet keys must not ask for old revisions when its connection is lost: they may be
+//! A watcher of quiet keys must not request old revisions when its connection is lost: they may be
 //! compacted although it has missed nothing. So each watch has progress reports at the server's own
 //! interval (ten minutes by default), and after half a minute without a message the watcher
 //! requests one. The response counts only where it keeps its place among events: in etcd from
@@ -568,7 +568,7 @@ impl WatchTask {
         self.shared.change(|state| {
             for event in events {
                 let at = event.kv.mod_revision;
-                // a member that lags behind may not know yet that these were delivered
+                // a member that lags behind may send events again that were already delivered
                 if at < state.next {
                     continue;
                 }

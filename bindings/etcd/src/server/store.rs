@@ -105,7 +105,7 @@ impl Store {
     pub fn closed(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut closing = self.closing.subscribe();
         async move {
-            // an error means that the server itself is gone
+            // an error means that the server has ended
             let _ = closing.wait_for(|closing| *closing).await;
         }
     }

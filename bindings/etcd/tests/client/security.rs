@@ -141,7 +141,7 @@ fn tls_server_certificate_is_verified() {
     let members = Etcd::start(&program, "plain");
     let address = format!("https://127.0.0.1:{}", members.port(0));
     let plain = reason(&address, trusting);
-    assert!(plain.contains("it may not speak TLS"), "{plain}");
+    assert!(plain.contains("it may not use TLS"), "{plain}");
 }
 
 #[test]

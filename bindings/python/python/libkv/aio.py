@@ -663,7 +663,7 @@ class _LossFuture:
             lease._call_back(self._number, loop)
 
 
-async def _wait_for_response(asked: _libkv._PendingResponse, future: asyncio.Future[None]) -> None:
+async def _wait_for_response(pending: _libkv._PendingResponse, future: asyncio.Future[None]) -> None:
     """Wait for a response.
 
     If cancelled, cancel the request, or revoke a lease that comes too late.
@@ -671,8 +671,8 @@ async def _wait_for_response(asked: _libkv._PendingResponse, future: asyncio.Fut
     try:
         await asyncio.wait([future])
     except asyncio.CancelledError:
-        if not asked.cancel():
-            future.add_done_callback(lambda _: asked.abandon())
+        if not pending.cancel():
+            future.add_done_callback(lambda _: pending.abandon())
         raise
 
 

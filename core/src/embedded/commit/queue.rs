@@ -218,7 +218,7 @@ enum Leadership {
 #[derive(Default)]
 pub(super) struct Queue {
     inner: Mutex<Inner>,
-    /// Notified when as many requests wait as the leader asked for.
+    /// Notified when as many requests wait as the leader requires.
     arrival: Condvar,
 }
 
@@ -322,7 +322,7 @@ impl Queue {
         timed_out
     }
 
-    /// Whether a waiting request asks only for a lazy commit.
+    /// Whether a waiting request needs only a lazy commit.
     pub fn has_lazy(&self) -> bool {
         let lazy = |pending: &Arc<Pending>| {
             pending.durability == Durability::Lazy && matches!(pending.work, Work::Request(_))

@@ -17,7 +17,7 @@ pub(super) struct RobustMutex(UnsafeCell<libc::pthread_mutex_t>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attempt {
     Locked,
-    /// Locked; the holder before had died with the lock.
+    /// Locked; the previous holder died while it held the lock.
     OwnerDied,
     /// Another thread has it.
     Busy,

@@ -14,7 +14,7 @@ use crate::error::{Code, Error, Result};
 
 /// A waiting thread sets its mark again after this time: a holder may have cleared it for another.
 pub(crate) const WAIT_PERIOD: Duration = Duration::from_millis(100);
-/// A holder that saw a waiting thread gives way at most for this time.
+/// The longest time that a holder yields to a waiting thread.
 const YIELD_MAX: Duration = Duration::from_millis(1);
 
 /// The write lock, held by this thread.

@@ -1,4 +1,4 @@
-//! The leases of a store as this process sees them: keep-alive, renewal for handles, and the search
+//! The leases of a store in this process: keep-alive, renewal for handles, and the search
 //! for leases that are due.
 //!
 //! Nothing is deleted here: an expiry is ordered from the writer of this process. If other

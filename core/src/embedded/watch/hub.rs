@@ -78,7 +78,7 @@ impl Inner {
     }
 }
 
-/// The end of a step, and how far it could have gone.
+/// The end of a step, and the position that it could have reached.
 struct Step {
     upto: Revision,
     current: Revision,

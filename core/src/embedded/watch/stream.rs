@@ -264,7 +264,7 @@ mod tests {
         assert_eq!(hub.upto(), 5);
     }
 
-    /// A waker that uses the watcher: it asks for the resume revision and reads.
+    /// A waker that uses the watcher: it reads the resume revision and the events.
     struct Reader(OnceLock<Weak<Watcher>>, Sender<Result<Revision>>);
 
     impl Wake for Reader {

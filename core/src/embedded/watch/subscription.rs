@@ -58,7 +58,7 @@ pub(super) struct Position {
 pub(super) enum Task {
     Scan(Revision, Revision),
     Hit(Revision),
-    /// Ask for the hub's position.
+    /// The caller must get the hub's position.
     CatchUp,
     Progress,
     Nothing,
