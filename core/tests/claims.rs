@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use libkv::support::{Claim, ClaimDriver, ClaimRequest, claim_blocking};
 use libkv::{Code, Db, Delete, KeyRange, Options, Range, Result, WaitLimit};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const WAIT_LIMIT: Duration = Duration::from_secs(20);
 
 type Claimed = Receiver<Result<Option<Claim>>>;
 
@@ -17,7 +17,7 @@ fn start(request: ClaimRequest) -> (ClaimDriver, Claimed) {
 }
 
 fn result(claimed: &Claimed) -> Result<Option<Claim>> {
-    claimed.recv_timeout(PATIENCE).expect("within 20 s")
+    claimed.recv_timeout(WAIT_LIMIT).expect("within 20 s")
 }
 
 fn memory() -> Db {
@@ -30,7 +30,7 @@ fn keys(db: &Db) -> i64 {
 }
 
 fn until(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_LIMIT;
     while !is_so() {
         assert!(Instant::now() < deadline, "not within 20 s: {what}");
         std::thread::yield_now();

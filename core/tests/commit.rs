@@ -11,7 +11,7 @@ use libkv_test_support::deadline::deadline;
 use libkv_test_support::scratch;
 
 /// Longer than any response takes, shorter than a wait for a lock that is never released.
-const PATIENCE: Duration = Duration::from_secs(20);
+const WAIT_LIMIT: Duration = Duration::from_secs(20);
 
 fn patient() -> Options {
     Options::new().busy_timeout_ms(60_000)
@@ -19,7 +19,7 @@ fn patient() -> Options {
 
 fn response<T>(responses: &Receiver<T>, what: &str) -> T {
     responses
-        .recv_timeout(PATIENCE)
+        .recv_timeout(WAIT_LIMIT)
         .unwrap_or_else(|_| panic!("{what} has no response"))
 }
 
@@ -59,7 +59,7 @@ fn completion_may_write_on_a_thread_that_waits_for_its_own_turn() {
     // the worker leads this request and stays in its completion until the requests below are queued
     db.submit(large("first"), move |_| {
         held.0.send(()).expect("the test receives");
-        resume.1.recv_timeout(PATIENCE).expect("notified");
+        resume.1.recv_timeout(WAIT_LIMIT).expect("notified");
     });
     response(&held.1, "the first request");
     for key in ["a", "b", "c"] {
@@ -154,7 +154,7 @@ fn chain_of_completions_does_not_delay_expiry() {
     db.put(Put::new("leased", "x").lease(lease))
         .expect("written");
     let gone = watcher
-        .next(PATIENCE)
+        .next(WAIT_LIMIT)
         .expect("followed")
         .expect("the lease does not expire");
     assert_eq!(gone.events.len(), 1);
@@ -233,7 +233,7 @@ fn completion_may_drop_the_last_handle() {
         let (may_drop, resume) = channel();
         db.submit(Put::new("k", "x"), move |response| {
             response.expect("written");
-            resume.recv_timeout(PATIENCE).expect("notified");
+            resume.recv_timeout(WAIT_LIMIT).expect("notified");
             drop(inner.lock().expect("no panic").take());
             done.send(()).expect("the test receives");
         });

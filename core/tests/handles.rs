@@ -259,7 +259,7 @@ fn status_reports_that_the_files_were_removed() {
 #[test]
 fn leaders_look_up_the_leader_again_after_a_read_that_failed() {
     let _deadline = deadline();
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const WAIT_LIMIT: Duration = Duration::from_secs(30);
     const SLOTS: u32 = 4;
     let db = Db::open(":memory:", Options::new().max_readers(SLOTS)).unwrap();
     let mut election = db.election("e", 60).unwrap();
@@ -283,7 +283,7 @@ fn leaders_look_up_the_leader_again_after_a_read_that_failed() {
         })
         .collect();
     for _ in 0..SLOTS {
-        begun.recv_timeout(PATIENCE).unwrap();
+        begun.recv_timeout(WAIT_LIMIT).unwrap();
     }
     assert_eq!(code(leaders.try_next()), Code::Busy);
     for (release, reader) in readers {
@@ -292,7 +292,7 @@ fn leaders_look_up_the_leader_again_after_a_read_that_failed() {
     }
     assert_eq!(
         leaders
-            .next(PATIENCE)
+            .next(WAIT_LIMIT)
             .unwrap()
             .expect("the current leader")
             .value,

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use libkv::*;
-use libkv_test_support::deadline::{PATIENCE, deadline, until};
+use libkv_test_support::deadline::{WAIT_LIMIT, deadline, until};
 use libkv_test_support::dice::Dice;
 use libkv_test_support::{scratch, seed};
 
@@ -119,7 +119,7 @@ fn set_deadline(store: &Path, number: u64, deadline: u64) {
 
 fn next(watcher: &Watcher) -> WatchBatch {
     watcher
-        .next(PATIENCE)
+        .next(WAIT_LIMIT)
         .expect("the watcher continues")
         .expect("a batch")
 }
@@ -632,7 +632,7 @@ fn lock_fences_a_holder_that_was_stopped() {
     assert_eq!(error.code(), Code::Timeout, "{error}");
     // longer than the TTL of the stopped holder
     holder.signal("STOP");
-    lock.acquire(PATIENCE)
+    lock.acquire(WAIT_LIMIT)
         .expect("the lease of the stopped holder has expired");
     assert!(
         lock.revision() > revision,
@@ -747,7 +747,7 @@ fn lease_that_is_kept_survives_clock_advance() {
     first.lease_revoke(lost.id()).expect("revoked");
     clock.advance(60_000);
     let kept = looked
-        .recv_timeout(PATIENCE)
+        .recv_timeout(WAIT_LIMIT)
         .expect("notified")
         .expect("kept alive");
     assert_eq!(kept.ttl_seconds, 5);
@@ -777,7 +777,7 @@ fn lease_callback_may_use_its_lease_when_dropped() {
     let (closed, is_closed) = std::sync::mpsc::channel();
     std::thread::spawn(move || closed.send(lease.close()));
     is_closed
-        .recv_timeout(PATIENCE)
+        .recv_timeout(WAIT_LIMIT)
         .expect("no deadlock")
         .expect("closed");
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use libkv::engine::Submission;
 use libkv::{Code, Compact, Db, Durability, KeyRange, LeaseGrant, Options, Put, Range};
-use libkv_test_support::deadline::{PATIENCE, deadline, deadline_times, until};
+use libkv_test_support::deadline::{WAIT_LIMIT, deadline, deadline_times, until};
 use libkv_test_support::dice::Dice;
 use libkv_test_support::{scratch, seed, setting};
 
@@ -206,7 +206,7 @@ fn submitted_write_that_waits_can_be_cancelled() {
     assert!(cancelled.cancel(), "not begun");
     holder.resume();
     response
-        .recv_timeout(PATIENCE)
+        .recv_timeout(WAIT_LIMIT)
         .expect("a response")
         .expect("written");
     assert!(!kept.cancel(), "already done");
@@ -229,7 +229,7 @@ fn submitted_write_times_out_behind_one_that_waits_longer() {
     let (_waits, _) = submit(&patient, "patient");
     let (_, response) = submit(&hasty, "hasty");
     let error = response
-        .recv_timeout(PATIENCE)
+        .recv_timeout(WAIT_LIMIT)
         .expect("a response in time")
         .expect_err("the lock is held");
     assert!(holder.is_named_by(&error), "{error}");
@@ -255,11 +255,11 @@ fn submitted_write_times_out_behind_a_thread_that_waits_longer() {
                 .map(drop)
         });
         is_led
-            .recv_timeout(PATIENCE)
+            .recv_timeout(WAIT_LIMIT)
             .expect("a thread waits for the lock");
         let (_, response) = submit(&hasty, "hasty");
         let error = response
-            .recv_timeout(PATIENCE)
+            .recv_timeout(WAIT_LIMIT)
             .expect("a response in time")
             .expect_err("the lock is held");
         assert_eq!(error.code(), Code::Busy, "{error}");
@@ -298,7 +298,7 @@ fn submitted_physical_compaction_has_its_response_after_the_sweep() {
         let _ = responses.send(response);
     });
     response
-        .recv_timeout(PATIENCE)
+        .recv_timeout(WAIT_LIMIT)
         .expect("a response")
         .expect("compacted");
     let report = db.check().expect("check");

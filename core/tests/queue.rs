@@ -9,7 +9,7 @@ use libkv_test_support::deadline::deadline;
 
 /// Longer than any machine needs. The timeouts of the store are shorter, so a request without a
 /// leader fails with its own error first.
-const PATIENCE: Duration = Duration::from_secs(120);
+const WAIT_LIMIT: Duration = Duration::from_secs(120);
 
 /// The worker sweeps after a compaction in steps, and leads for requests without a thread. In a
 /// former version leadership was lost if it was passed to the worker while it waited for its next
@@ -43,7 +43,7 @@ fn queue_is_led_while_the_worker_sweeps() {
             .for_each(|writer| writer.join().expect("submitted"));
         for n in 0..8_000 {
             let response = received
-                .recv_timeout(PATIENCE)
+                .recv_timeout(WAIT_LIMIT)
                 .unwrap_or_else(|e| panic!("round {round}, response {n}: {e}"));
             response.unwrap_or_else(|e| panic!("round {round}, response {n}: {e}"));
         }
@@ -65,7 +65,7 @@ fn completion_may_wait_for_its_own_write() {
     }
     for n in 0..5_000 {
         let response = received
-            .recv_timeout(PATIENCE)
+            .recv_timeout(WAIT_LIMIT)
             .unwrap_or_else(|e| panic!("response {n}: {e}"));
         response.unwrap_or_else(|e| panic!("response {n}: {e}"));
     }

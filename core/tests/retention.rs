@@ -6,7 +6,7 @@ use libkv::*;
 use libkv_test_support::deadline::deadline;
 
 const START_MS: i64 = 1_700_000_000_000 - 1_700_000_000_000 % 60_000;
-const PATIENCE: Duration = Duration::from_secs(30);
+const WAIT_LIMIT: Duration = Duration::from_secs(30);
 
 fn at(clock: &Clock) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_millis(clock.unix_ms() as u64)
@@ -165,11 +165,11 @@ fn auto_compaction_with_the_system_clock_frees_space() {
     let options = Options::new().auto_compaction(AutoCompaction::Revisions(10));
     let db = Db::open(":memory:", options).expect("a store");
     let revision = put(&db, 200);
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + WAIT_LIMIT;
     while compacted(&db) < revision - 10 || db.check().expect("check").events > 12 {
         assert!(
             Instant::now() < until,
-            "not within {PATIENCE:?}: {:?}",
+            "not within {WAIT_LIMIT:?}: {:?}",
             db.status()
         );
         std::thread::sleep(Duration::from_millis(20));

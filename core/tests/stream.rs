@@ -11,7 +11,7 @@ use futures_core::Stream;
 use libkv::*;
 use libkv_test_support::deadline::deadline;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const WAIT_LIMIT: Duration = Duration::from_secs(20);
 
 /// A waker that sends a message.
 struct ChannelWaker(mpsc::SyncSender<()>);
@@ -29,7 +29,7 @@ fn next<S: Stream + Unpin>(stream: &mut S) -> Option<S::Item> {
     loop {
         match Pin::new(&mut *stream).poll_next(&mut Context::from_waker(&waker)) {
             Poll::Ready(item) => return item,
-            Poll::Pending => receiver.recv_timeout(PATIENCE).expect("woken in time"),
+            Poll::Pending => receiver.recv_timeout(WAIT_LIMIT).expect("woken in time"),
         }
     }
 }

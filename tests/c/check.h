@@ -13,7 +13,7 @@
 #include "kv.h"
 
 /* How long a test waits for what must happen. */
-#define PATIENCE_MS 20000
+#define WAIT_LIMIT_MS 20000
 
 /* How long a program may take; under valgrind too. */
 #define DEADLINE_SECONDS 240

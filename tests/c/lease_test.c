@@ -122,7 +122,7 @@ static void *contend(void *of) {
     int i, seen;
     self->broken = kv_lock_open(self->db, kv_str("line"), 60, &lock, NULL) != KV_OK;
     for (i = 0; i < self->rounds && !self->broken; i++) {
-        self->broken = kv_lock_acquire(lock, PATIENCE_MS, NULL) != KV_OK;
+        self->broken = kv_lock_acquire(lock, WAIT_LIMIT_MS, NULL) != KV_OK;
         seen = shared_counter;
         self->broken |= kv_lock_is_held(lock) != KV_YES || kv_lock_revision(lock) <= last_revision;
         last_revision = kv_lock_revision(lock);
@@ -186,7 +186,7 @@ static void lock_calls(void) {
     CHECK(waiting.code == KV_OK && kv_lock_is_held(waiting.lock) == KV_YES && kv_lock_revision(waiting.lock) > 2);
     /* freeing a handle releases what it holds */
     kv_lock_free(waiting.lock);
-    CHECK(!kv_lock_acquire(lock, PATIENCE_MS, NULL));
+    CHECK(!kv_lock_acquire(lock, WAIT_LIMIT_MS, NULL));
     kv_lock_free(lock);
     kv_close(db);
 }
@@ -230,7 +230,7 @@ static void *campaign(void *of) {
 
 static void leads(kv_leaders *leaders, const char *value) {
     kv_key_value *kv = NULL;
-    CHECK(!kv_leaders_next(leaders, PATIENCE_MS, &kv, NULL));
+    CHECK(!kv_leaders_next(leaders, WAIT_LIMIT_MS, &kv, NULL));
     CHECK(kv && is_text(kv->value, value));
     kv_key_value_free(kv);
 }
@@ -400,7 +400,7 @@ static void owner_dies(void) {
     CHECK(count(db, "alive") == 1);
     byte_to(go);
     CHECK(ended_with(pid) == 0);
-    CHECK(!kv_watcher_next(watcher, PATIENCE_MS, &batch, NULL) && batch);
+    CHECK(!kv_watcher_next(watcher, WAIT_LIMIT_MS, &batch, NULL) && batch);
     event = kv_watch_batch_at(batch, 0);
     CHECK(event && event->type == KV_EVENT_DELETE && is_text(event->kv.key, "alive"));
     kv_watch_batch_free(batch);

@@ -76,11 +76,11 @@ static void both_sides(kv_db *db, kv_db *cluster) {
     from = status_number(db, KV_STATUS_REVISION);
     put(db, "w/here", "1", 0);
     polled.fd = fd;
-    CHECK(poll(&polled, 1, PATIENCE_MS) == 1);
-    CHECK(kv_watcher_next(watcher, PATIENCE_MS, &batch, NULL) == KV_OK && kv_watch_batch_revision(batch) == from + 1);
+    CHECK(poll(&polled, 1, WAIT_LIMIT_MS) == 1);
+    CHECK(kv_watcher_next(watcher, WAIT_LIMIT_MS, &batch, NULL) == KV_OK && kv_watch_batch_revision(batch) == from + 1);
     kv_watch_batch_free(batch);
     put(cluster, "w/there", "2", 0);
-    CHECK(kv_watcher_next(watcher, PATIENCE_MS, &batch, NULL) == KV_OK && kv_watch_batch_revision(batch) == from + 2);
+    CHECK(kv_watcher_next(watcher, WAIT_LIMIT_MS, &batch, NULL) == KV_OK && kv_watch_batch_revision(batch) == from + 2);
     kv_watch_batch_free(batch);
     CHECK(has(db, "w/there", "2") && has(cluster, "w/here", "1"));
     kv_watcher_free(watcher);
@@ -91,10 +91,10 @@ static void locked(kv_db *db, kv_db *cluster) {
     int32_t has_it = 0;
     CHECK(kv_lock_open(db, kv_str("lock"), 60, &here, NULL) == KV_OK);
     CHECK(kv_lock_open(cluster, kv_str("lock"), 60, &there, NULL) == KV_OK);
-    CHECK(kv_lock_acquire(there, PATIENCE_MS, NULL) == KV_OK);
+    CHECK(kv_lock_acquire(there, WAIT_LIMIT_MS, NULL) == KV_OK);
     CHECK(kv_lock_try_acquire(here, &has_it, NULL) == KV_OK && has_it == KV_NO);
     CHECK(kv_lock_release(there, NULL) == KV_OK);
-    CHECK(kv_lock_acquire(here, PATIENCE_MS, NULL) == KV_OK);
+    CHECK(kv_lock_acquire(here, WAIT_LIMIT_MS, NULL) == KV_OK);
     kv_lock_free(here);
     kv_lock_free(there);
 }

@@ -16,7 +16,7 @@ static kv_watcher *watch(const kv_db *db, const char *prefix, const kv_watch_opt
 /* The next batch, which must come. */
 static kv_watch_batch *next(kv_watcher *watcher) {
     kv_watch_batch *batch = NULL;
-    CHECK(kv_watcher_next(watcher, PATIENCE_MS, &batch, NULL) == KV_OK);
+    CHECK(kv_watcher_next(watcher, WAIT_LIMIT_MS, &batch, NULL) == KV_OK);
     CHECK(batch != NULL);
     return batch;
 }
@@ -121,18 +121,18 @@ static void descriptor(void) {
     CHECK(!readable(fd, 0));
     put(db, "a", "1", 0);
     put(db, "a", "2", 0);
-    CHECK(readable(fd, PATIENCE_MS));
+    CHECK(readable(fd, WAIT_LIMIT_MS));
     expect(watcher, 2, KV_EVENT_PUT, "a");
     expect(watcher, 3, KV_EVENT_PUT, "a");
     expect_nothing(watcher);
     CHECK(!readable(fd, 0));
     kv_watcher_cancel(watcher);
-    CHECK(readable(fd, PATIENCE_MS));
+    CHECK(readable(fd, WAIT_LIMIT_MS));
     kv_watcher_free(watcher);
     watcher = watch(db, "a", NULL);
     CHECK(!kv_watcher_fd(watcher, &fd, NULL) && !readable(fd, 0));
     kv_close(db);
-    CHECK(readable(fd, PATIENCE_MS));
+    CHECK(readable(fd, WAIT_LIMIT_MS));
     kv_watcher_free(watcher);
 }
 
@@ -161,7 +161,7 @@ static void across_processes(void) {
     watcher = watch(db, "", NULL);
     CHECK(!kv_watcher_fd(watcher, &fd, NULL) && !readable(fd, 0));
     byte_to(go);
-    CHECK(readable(fd, PATIENCE_MS));
+    CHECK(readable(fd, WAIT_LIMIT_MS));
     expect(watcher, 2, KV_EVENT_PUT, "by");
     CHECK(ended_with(pid) == 0);
     kv_watcher_free(watcher);

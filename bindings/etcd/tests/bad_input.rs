@@ -18,7 +18,7 @@ use libkv_test_support::deadline::deadline;
 use libkv_test_support::http::Http;
 use libkv_test_support::served::Served;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const WAIT_LIMIT: Duration = Duration::from_secs(20);
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -49,9 +49,11 @@ fn range_headers() -> Vec<u8> {
 fn connect(served: &Served) -> TcpStream {
     let stream =
         TcpStream::connect(served.url().split_once("://").expect("a URL").1).expect("it listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
     stream
-        .set_write_timeout(Some(PATIENCE))
+        .set_read_timeout(Some(WAIT_LIMIT))
+        .expect("a time-out");
+    stream
+        .set_write_timeout(Some(WAIT_LIMIT))
         .expect("a time-out");
     stream
 }
@@ -488,7 +490,9 @@ fn connections_ten_thousand_at_once() {
         .map(|at| {
             let mut stream =
                 TcpStream::connect(address).unwrap_or_else(|e| panic!("connection {at}: {e}"));
-            stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+            stream
+                .set_read_timeout(Some(WAIT_LIMIT))
+                .expect("a time-out");
             stream.write_all(&hello).expect("sent");
             stream
         })
@@ -512,7 +516,7 @@ fn connections_ten_thousand_at_once() {
     println!("10,000 idle connections of HTTP/2: {each} bytes of memory for each");
     assert!(each < 64 << 10, "{each} bytes a connection");
     drop(all);
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + WAIT_LIMIT;
     while opened(&pid) > held_before + 10 {
         assert!(
             Instant::now() < until,

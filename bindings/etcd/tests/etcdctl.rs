@@ -18,7 +18,7 @@ use libkv_test_support::etcdctl;
 use libkv_test_support::scratch;
 use libkv_test_support::served::Served;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_LIMIT: Duration = Duration::from_secs(60);
 
 /// The command lines, in this order. A line has the arguments of `etcdctl`, with `'…'` around
 /// blanks. The text after `<<<` is its standard input, with `\n` for the end of a line. `NAME = …`
@@ -374,7 +374,7 @@ impl Session {
             .iter_mut()
             .find(|(known, _)| known == name)
             .expect("a started command");
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + WAIT_LIMIT;
         while running.seen.len() < count {
             match running
                 .lines
@@ -399,7 +399,7 @@ impl Session {
         let _ = Command::new("kill")
             .args(["-TERM", &running.child.id().to_string()])
             .status();
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + WAIT_LIMIT;
         while running.child.try_wait().expect("a child process").is_none() {
             assert!(Instant::now() < until, "{name} does not end after SIGTERM");
             std::thread::sleep(Duration::from_millis(5));
@@ -798,7 +798,7 @@ fn etcdctl_make_mirror() {
 
 /// Repeats a command until it has this result.
 fn in_time(mut ask: impl FnMut() -> String, should: &str) {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + WAIT_LIMIT;
     loop {
         let is = ask();
         if is == should {

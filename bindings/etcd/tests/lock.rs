@@ -478,7 +478,7 @@ fn locks_and_elections_on_our_server() {
     });
     // after the clients disconnected, the watchers of their requests must be closed
     let gone = || db.status().expect("status").watchers == 0;
-    let until = std::time::Instant::now() + PATIENCE;
+    let until = std::time::Instant::now() + WAIT_LIMIT;
     while !gone() && std::time::Instant::now() < until {
         std::thread::yield_now();
     }

@@ -712,7 +712,7 @@ fn progress_is_reported_after_a_failed_read() {
             .collect();
         for _ in 0..SLOTS {
             begun
-                .recv_timeout(PATIENCE)
+                .recv_timeout(WAIT_LIMIT)
                 .expect("a slot for each reader");
         }
         watches.progress();

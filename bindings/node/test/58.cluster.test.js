@@ -8,7 +8,7 @@ const libkv = require('libkv')
 const { memory, served } = require('libkv/testing')
 const { all, run, test, until } = require('./support.js')
 
-const PATIENCE = { timeoutMs: 20_000 }
+const WAIT_LIMIT = { timeoutMs: 20_000 }
 
 /** A cluster, and the store behind it. */
 async function cluster(t, options) {
@@ -122,7 +122,7 @@ test('cluster: locks and elections', async (t) => {
   const election = remote.election('e', 60)
   const leaders = election.observe()
   await election.campaign('me')
-  assert.strictEqual((await leaders.next(PATIENCE)).value.value.toString(), 'me')
+  assert.strictEqual((await leaders.next(WAIT_LIMIT)).value.value.toString(), 'me')
   await election.proclaim('I')
   assert.strictEqual((await db.election('e', 60).leader()).value.toString(), 'I')
   await election.resign()
@@ -136,14 +136,14 @@ test('cluster: both sides see the writes of the other', async (t) => {
   await db.put('here', '1')
   const keys = []
   while (!keys.includes('here')) {
-    const { value } = await there.next(PATIENCE)
+    const { value } = await there.next(WAIT_LIMIT)
     keys.push(...value.events.map((event) => event.kv.key.toString()))
   }
   assert.deepStrictEqual(keys, ['seen', 'here'])
   there.close()
   const here = db.watch({ prefix: '' })
   await remote.put('there', '1')
-  assert.strictEqual((await here.next(PATIENCE)).value.events[0].kv.key.toString(), 'there')
+  assert.strictEqual((await here.next(WAIT_LIMIT)).value.events[0].kv.key.toString(), 'there')
   here.close()
 })
 
@@ -208,7 +208,7 @@ test('cluster: nothing blocks the loop', async (t) => {
   await Promise.all(others)
   const keys = (await seen).value.events.map((event) => event.kv.key.toString())
   while (!keys.includes('b')) {
-    const { value: batch } = await watcher.next(PATIENCE)
+    const { value: batch } = await watcher.next(WAIT_LIMIT)
     keys.push(...batch.events.map((event) => event.kv.key.toString()))
   }
   watcher.close()
@@ -236,9 +236,9 @@ test('cluster: the time-out of the caller limits each request', async (t) => {
   assert.deepStrictEqual(await other.next({ timeoutMs: 300 }), { value: undefined, done: false })
   way.open()
   await election.campaign('me')
-  assert.strictEqual((await leaders.next(PATIENCE)).value.value.toString(), 'me')
+  assert.strictEqual((await leaders.next(WAIT_LIMIT)).value.value.toString(), 'me')
   await remote.election('other', 60).campaign('you')
-  assert.strictEqual((await other.next(PATIENCE)).value.value.toString(), 'you')
+  assert.strictEqual((await other.next(WAIT_LIMIT)).value.value.toString(), 'you')
   leaders.close()
   other.close()
 })
@@ -268,7 +268,7 @@ test('cluster: a watcher that is being created can be ended', async (t) => {
   await remote.put('c', '1')
   patient.close()
   const backwards = remote.watch({ start: 'b', end: 'a' })
-  await assert.rejects(backwards.next(PATIENCE), { code: 'INVALID_ARGUMENT' })
+  await assert.rejects(backwards.next(WAIT_LIMIT), { code: 'INVALID_ARGUMENT' })
   await assert.rejects(remote.watch({ start: 'b', end: 'a' }).ready(), { code: 'INVALID_ARGUMENT' })
   const confirmed = await remote.watch('y').ready()
   assert.strictEqual(await confirmed.ready(), confirmed)

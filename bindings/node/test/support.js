@@ -14,15 +14,15 @@ const libkv = require('libkv')
 const folder = path.join(__dirname, '..')
 
 /** How long a test waits for what must happen. A loaded machine takes a while. */
-const PATIENCE_MS = 60_000
+const WAIT_LIMIT_MS = 60_000
 
 /**
  * A test that fails if it waits in vain. It holds the loop: a step of a watcher
  * does not, and node:test gives up a test once nothing does.
  */
 const test = (name, body) =>
-  nodeTest(name, { timeout: 2 * PATIENCE_MS }, async (t) => {
-    const stay = setInterval(() => {}, PATIENCE_MS)
+  nodeTest(name, { timeout: 2 * WAIT_LIMIT_MS }, async (t) => {
+    const stay = setInterval(() => {}, WAIT_LIMIT_MS)
     try {
       await body(t)
     } finally {
@@ -32,9 +32,9 @@ const test = (name, body) =>
 
 /** Waits until something holds, in turns of the loop. */
 async function until(what, holds) {
-  const end = Date.now() + PATIENCE_MS
+  const end = Date.now() + WAIT_LIMIT_MS
   while (!(await holds())) {
-    assert.ok(Date.now() < end, `${what}: not within ${PATIENCE_MS} ms`)
+    assert.ok(Date.now() < end, `${what}: not within ${WAIT_LIMIT_MS} ms`)
     await turn()
   }
 }
@@ -50,7 +50,7 @@ function place(test) {
 function run(program, { node = [], words = [] } = {}) {
   return new Promise((resolve) => {
     const env = { ...process.env, NODE_TEST_CONTEXT: undefined } // a process of its own, also for node:test
-    const options = { cwd: folder, timeout: PATIENCE_MS, killSignal: 'SIGKILL', env }
+    const options = { cwd: folder, timeout: WAIT_LIMIT_MS, killSignal: 'SIGKILL', env }
     execFile(
       process.execPath,
       [...node, '-e', program, ...words],

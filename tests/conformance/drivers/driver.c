@@ -10,7 +10,7 @@
 /* Where the manual clock starts, how long `next`, `idle` and `resume` wait, and the TTL of
  * what `lock` and `campaign` hold. */
 #define CLOCK_START_MS INT64_C(1000000000000)
-#define PATIENCE_MS 20000
+#define WAIT_LIMIT_MS 20000
 #define CLAIM_TTL_SECONDS 60
 
 static kv_db *db;
@@ -728,7 +728,7 @@ static kv_code step_next(void) {
     kv_watch_batch *batch = NULL;
     kv_code code;
     if (!watcher) return KV_OK;
-    code = kv_watcher_next(watcher, PATIENCE_MS, &batch, &error);
+    code = kv_watcher_next(watcher, WAIT_LIMIT_MS, &batch, &error);
     if (!code && batch) show_batch(batch);
     else if (!code) printf("nothing");
     kv_watch_batch_free(batch);
@@ -756,7 +756,7 @@ static int64_t clock_ms(void) {
 static kv_code settle(int want_resume) {
     const struct timespec moment = {0, 1000000};
     kv_watcher *watcher = watcher_word();
-    int64_t until = clock_ms() + PATIENCE_MS, resume, current;
+    int64_t until = clock_ms() + WAIT_LIMIT_MS, resume, current;
     kv_code code;
     if (!watcher) return KV_OK;
     for (;;) {
@@ -820,7 +820,7 @@ static struct named *lock_word(kv_code *code) {
 static kv_code step_lock(void) {
     kv_code code;
     struct named *n = lock_word(&code);
-    if (!code) code = kv_lock_acquire(n->lock, PATIENCE_MS, &error);
+    if (!code) code = kv_lock_acquire(n->lock, WAIT_LIMIT_MS, &error);
     if (!code) {
         printf("locked ");
         show_claim_key(kv_lock_key(n->lock));
@@ -849,7 +849,7 @@ static kv_code step_campaign(void) {
     kv_code code;
     struct named *n = election_word(&code);
     kv_bytes value = bytes_word();
-    if (!code) code = kv_election_campaign(n->election, value, PATIENCE_MS, &error);
+    if (!code) code = kv_election_campaign(n->election, value, WAIT_LIMIT_MS, &error);
     if (!code) {
         printf("leads ");
         show_claim_key(kv_election_key(n->election));

@@ -15,7 +15,7 @@ const clock = new libkv.Clock(CLOCK_START_MS)
 const isCluster = store.includes('://') && !store.startsWith('file:')
 const options = isCluster ? {} : { limits: limits?.replace('limits=', ''), clock }
 /** How long a step waits for what must come. */
-const PATIENCE = { timeoutMs: 20_000 }
+const WAIT_LIMIT = { timeoutMs: 20_000 }
 const CLAIM_TTL_SECONDS = 60
 const [watchers, locks, elections] = [new Map(), new Map(), new Map()]
 
@@ -149,7 +149,7 @@ const watching = async ([name], step) =>
 /** What a watcher still has, or, once it has seen everything, what is to be said then. */
 async function settled(watcher, seen) {
   for (
-    const until = Date.now() + PATIENCE.timeoutMs;
+    const until = Date.now() + WAIT_LIMIT.timeoutMs;
     Date.now() < until;
     await new Promise((resolve) => setTimeout(resolve, 1))
   ) {
@@ -253,7 +253,7 @@ const STEPS = {
   },
   next: (words) =>
     watching(words, async (watcher) => {
-      const { value } = await watcher.next(PATIENCE)
+      const { value } = await watcher.next(WAIT_LIMIT)
       return value ? batch(value) : 'nothing'
     }),
   idle: (words) => watching(words, (watcher) => settled(watcher, () => 'idle')),
@@ -266,7 +266,7 @@ const STEPS = {
     }),
   lock: async ([name]) => {
     const lock = named(locks, name, () => db.lock(bytes(name), CLAIM_TTL_SECONDS))
-    await lock.acquire(PATIENCE)
+    await lock.acquire(WAIT_LIMIT)
     return `locked ${claimKey(lock.key)} revision=${lock.revision}`
   },
   unlock: async ([name]) => {
@@ -275,7 +275,7 @@ const STEPS = {
   },
   campaign: async ([name, value]) => {
     const stands = election(name)
-    await stands.campaign(bytes(value), PATIENCE)
+    await stands.campaign(bytes(value), WAIT_LIMIT)
     return `leads ${claimKey(stands.key)} revision=${stands.revision}`
   },
   proclaim: async ([name, value]) => {

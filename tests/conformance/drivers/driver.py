@@ -28,7 +28,7 @@ OPTIONS = {
 }
 CLOCK_START_MS = 1_000_000_000_000
 """The first time of the manual clock."""
-PATIENCE_SECONDS = 20
+WAIT_LIMIT_SECONDS = 20
 CLAIM_TTL_SECONDS = 60
 
 
@@ -193,7 +193,7 @@ class Driver:
 
     def settled(self, watcher: Any, idle: Callable[[], str]) -> str:
         """The next batch, or the text of idle() once the watcher has delivered everything."""
-        until = time.monotonic() + PATIENCE_SECONDS
+        until = time.monotonic() + WAIT_LIMIT_SECONDS
         while time.monotonic() < until:
             batch = self.done(watcher.try_next())
             if batch is not None:
@@ -218,7 +218,7 @@ class Driver:
             return f"no watcher {name}"
         match kind:
             case "next":
-                batch = self.done(watcher.next(PATIENCE_SECONDS))
+                batch = self.done(watcher.next(WAIT_LIMIT_SECONDS))
                 return "nothing" if batch is None else line_of(batch)
             case "idle":
                 return self.settled(watcher, lambda: "idle")
@@ -234,13 +234,13 @@ class Driver:
         claim = self.claims[made, name]
         match kind:
             case "lock":
-                self.done(claim.acquire(PATIENCE_SECONDS))
+                self.done(claim.acquire(WAIT_LIMIT_SECONDS))
                 return f"locked {claim_key(claim.key)} revision={claim.revision}"
             case "unlock":
                 self.done(claim.release())
                 return "unlocked"
             case "campaign":
-                self.done(claim.campaign(to_bytes(words[0]), PATIENCE_SECONDS))
+                self.done(claim.campaign(to_bytes(words[0]), WAIT_LIMIT_SECONDS))
                 return f"leads {claim_key(claim.key)} revision={claim.revision}"
             case "proclaim":
                 self.done(claim.proclaim(to_bytes(words[0])))

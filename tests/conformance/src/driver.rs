@@ -171,7 +171,7 @@ impl Rust {
         };
         Ok(match step {
             Step::Next(_) => watcher
-                .next(script::PATIENCE)?
+                .next(script::WAIT_LIMIT)?
                 .as_ref()
                 .map_or("nothing".into(), script::batch),
             Step::Cancel(_) => {
@@ -202,7 +202,7 @@ impl Rust {
             lock.release()?;
             return Ok("unlocked".into());
         }
-        lock.acquire(script::PATIENCE)?;
+        lock.acquire(script::WAIT_LIMIT)?;
         Ok(script::locked(lock.key(), lock.revision()))
     }
 
@@ -224,7 +224,7 @@ impl Rust {
         let election = self.elections.get_mut(name).expect("it was just made");
         Ok(match step {
             Step::Campaign(_, value) => {
-                election.campaign(value.as_slice(), script::PATIENCE)?;
+                election.campaign(value.as_slice(), script::WAIT_LIMIT)?;
                 script::leads(election.key(), election.revision())
             }
             Step::Proclaim(_, value) => {
@@ -246,7 +246,7 @@ pub enum Settled {
     Batch(WatchBatch),
     /// It would go on from this revision.
     Idle(Revision),
-    /// It has seen too little after [`script::PATIENCE`].
+    /// It has seen too little after [`script::WAIT_LIMIT`].
     Never,
 }
 
@@ -256,7 +256,7 @@ pub enum Settled {
 ///
 /// Those of the watcher.
 pub fn settled(db: &Db, watcher: &Watcher) -> Result<Settled> {
-    let until = Instant::now() + script::PATIENCE;
+    let until = Instant::now() + script::WAIT_LIMIT;
     loop {
         if let Some(batch) = watcher.try_next()? {
             return Ok(Settled::Batch(batch));

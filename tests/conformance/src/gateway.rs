@@ -85,7 +85,7 @@ impl Gateway {
     pub fn stream(&self, path: &str, body: &str) -> BufReader<TcpStream> {
         let mut stream = TcpStream::connect(&self.address).expect("etcd listens");
         stream
-            .set_read_timeout(Some(script::PATIENCE))
+            .set_read_timeout(Some(script::WAIT_LIMIT))
             .expect("a time-out");
         write!(
             stream,

@@ -70,7 +70,7 @@ pub const CLAIM_TTL_SECONDS: i64 = 60;
 /// Where the manual clock starts, in milliseconds since 1970: 40 s into a minute.
 pub const CLOCK_START_MS: i64 = 1_000_000_000_000;
 /// How long `next`, `idle` and `resume` wait before they say `nothing`.
-pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
+pub const WAIT_LIMIT: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// Parses one step; an error says what is wrong with the line.
 ///

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long a test waits for what must happen. A loaded machine takes a while.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const WAIT_LIMIT: Duration = Duration::from_secs(60);
 
 /// Ends this program if it is not dropped in time. It is for waits that take no time-out: for the
 /// end of a process or thread, for a line of a process.
@@ -39,10 +39,10 @@ fn deadline_after(time: Duration) -> Deadline {
     Deadline { _in_time: in_time }
 }
 
-/// Waits until something holds; panics with `what` if that takes longer than [`PATIENCE`].
+/// Waits until something holds; panics with `what` if that takes longer than [`WAIT_LIMIT`].
 #[track_caller]
 pub fn until(what: &str, holds: impl FnMut() -> bool) {
-    until_within(what, PATIENCE, holds);
+    until_within(what, WAIT_LIMIT, holds);
 }
 
 #[track_caller]
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "the moon: not within")]
-    fn until_panics_after_its_patience() {
+    fn until_panics_after_its_time() {
         until_within("the moon", Duration::ZERO, || false);
     }
 }

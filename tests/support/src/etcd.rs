@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 pub use crate::fetch::program;
 
 /// How long a start may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_LIMIT: Duration = Duration::from_secs(60);
 
 /// A cluster with an empty store; ended, with its files, when this is dropped.
 pub struct Etcd {
@@ -79,9 +79,9 @@ impl Etcd {
         etcd
     }
 
-    /// Waits until all members are ready; false if one has ended instead, or after [`PATIENCE`].
+    /// Waits until all members are ready; false if one has ended instead, or after [`WAIT_LIMIT`].
     fn becomes_ready(&mut self) -> bool {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + WAIT_LIMIT;
         while !self.has_ended() && Instant::now() < until {
             let mut ports = self.members.iter().map(|member| member.client_port);
             if ports.all(is_ready) {

@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 /// The time limit of each read and write.
-const PATIENCE: Duration = Duration::from_secs(20);
+const WAIT_LIMIT: Duration = Duration::from_secs(20);
 
 /// A connection to a server on loopback.
 pub struct Http {
@@ -43,9 +43,11 @@ impl Http {
     pub fn to(address: &str) -> Http {
         let address = address.strip_prefix("http://").unwrap_or(address);
         let stream = TcpStream::connect(address).expect("it listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
         stream
-            .set_write_timeout(Some(PATIENCE))
+            .set_read_timeout(Some(WAIT_LIMIT))
+            .expect("a time-out");
+        stream
+            .set_write_timeout(Some(WAIT_LIMIT))
             .expect("a time-out");
         Http {
             stream: BufReader::new(stream),

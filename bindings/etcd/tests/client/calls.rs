@@ -16,7 +16,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::{etcd, open, scratch};
-use libkv_test_support::deadline::{PATIENCE, deadline, until};
+use libkv_test_support::deadline::{WAIT_LIMIT, deadline, until};
 use libkv_test_support::etcd::Etcd;
 
 /// The results of a program, one per line.
@@ -116,7 +116,11 @@ fn reads_and_writes(db: &Db, log: &mut Log) -> Result<()> {
         })
         .collect();
     let mut completed: Vec<_> = (0..40)
-        .map(|_| receiver.recv_timeout(PATIENCE).expect("each is completed"))
+        .map(|_| {
+            receiver
+                .recv_timeout(WAIT_LIMIT)
+                .expect("each is completed")
+        })
         .collect();
     completed.sort_unstable();
     log.add(completed);
@@ -139,8 +143,8 @@ fn reads_and_writes(db: &Db, log: &mut Log) -> Result<()> {
         ),
     ]);
     log.add((
-        receiver.recv_timeout(PATIENCE),
-        receiver.recv_timeout(PATIENCE),
+        receiver.recv_timeout(WAIT_LIMIT),
+        receiver.recv_timeout(WAIT_LIMIT),
     ));
     Ok(())
 }
@@ -157,7 +161,7 @@ fn watching(db: &Db, log: &mut Log) -> Result<()> {
     )?;
     db.delete(Delete::new(KeyRange::prefix("w/")))?;
     for _ in 0..3 {
-        let batch = live.next(PATIENCE)?.expect("an event");
+        let batch = live.next(WAIT_LIMIT)?.expect("an event");
         log.add(
             batch
                 .events
@@ -178,7 +182,7 @@ fn watching(db: &Db, log: &mut Log) -> Result<()> {
     log.add((fd >= 0, poll(fd)));
     db.put(Put::new("w/3", "1"))?;
     until("the descriptor is readable", || poll(fd));
-    log.add(live.next(PATIENCE)?.map(|batch| batch.events.len()));
+    log.add(live.next(WAIT_LIMIT)?.map(|batch| batch.events.len()));
     log.add((live.try_next()?, poll(fd)));
     let mut stream = db.watch(Watch::new("w/4").start_revision(start + 1).no_delete(true))?;
     let writer = db.clone();
@@ -192,10 +196,10 @@ fn watching(db: &Db, log: &mut Log) -> Result<()> {
     log.error(db.watch(Watch::new(KeyRange::between("b", "a"))));
     let cancelled = db.watch(Watch::new("w/5"))?;
     cancelled.canceller().cancel();
-    log.error(cancelled.next(PATIENCE));
+    log.error(cancelled.next(WAIT_LIMIT));
     let closed = db.watch(Watch::new("w/5"))?;
     closed.close();
-    log.error(closed.next(PATIENCE));
+    log.error(closed.next(WAIT_LIMIT));
     Ok(())
 }
 
@@ -255,9 +259,9 @@ fn leases(db: &Db, log: &mut Log) -> Result<()> {
     let (sender, receiver) = channel();
     lost.on_lost(move || sent(sender.send(())));
     db.lease_revoke(lost.id())?;
-    log.add((receiver.recv_timeout(PATIENCE), lost.lost()));
+    log.add((receiver.recv_timeout(WAIT_LIMIT), lost.lost()));
     let (mut lock, mut other) = (db.lock("lock", 5)?, db.lock("lock", 5)?);
-    lock.acquire(PATIENCE)?;
+    lock.acquire(WAIT_LIMIT)?;
     log.add(other.try_acquire()?);
     log.add(
         other
@@ -265,11 +269,11 @@ fn leases(db: &Db, log: &mut Log) -> Result<()> {
             .map_err(|error| error.code()),
     );
     let revision = lock.revision();
-    let waiting = std::thread::spawn(move || other.acquire(PATIENCE).map(|()| other.revision()));
+    let waiting = std::thread::spawn(move || other.acquire(WAIT_LIMIT).map(|()| other.revision()));
     lock.release()?;
     log.add(waiting.join().expect("no panic")? > revision);
     let mut election = db.election("election", 5)?;
-    election.campaign("me", PATIENCE)?;
+    election.campaign("me", WAIT_LIMIT)?;
     election.proclaim("still me")?;
     log.add(election.leader()?.map(|kv| kv.value));
     election.resign()?;
@@ -448,7 +452,7 @@ fn close_closes_what_was_made_from_the_handle() {
     let thread = std::thread::spawn(move || {
         begun.wait();
         inside
-            .next(PATIENCE)
+            .next(WAIT_LIMIT)
             .map(drop)
             .map_err(|error| error.code())
     });
@@ -457,7 +461,7 @@ fn close_closes_what_was_made_from_the_handle() {
     db.close();
     assert_eq!(thread.join().expect("no panic"), Err(Code::Closed));
     assert_eq!(
-        watcher.next(PATIENCE).map_err(|error| error.code()),
+        watcher.next(WAIT_LIMIT).map_err(|error| error.code()),
         Err(Code::Closed)
     );
     assert_eq!(
@@ -479,7 +483,7 @@ fn close_closes_what_was_made_from_the_handle() {
         ))
         .cancel()
     );
-    assert_eq!(receiver.recv_timeout(PATIENCE), Ok(true));
+    assert_eq!(receiver.recv_timeout(WAIT_LIMIT), Ok(true));
     // closing the handle revokes its leases
     until("the lease is revoked", || {
         store.lease_list().is_ok_and(|leases| leases.is_empty())
@@ -506,7 +510,7 @@ fn calls_from_inside_a_runtime() {
             assert!(
                 db.watch(Watch::new("a").start_revision(1))
                     .expect("a watcher")
-                    .next(PATIENCE)
+                    .next(WAIT_LIMIT)
                     .expect("an event")
                     .is_some()
             );
@@ -533,7 +537,7 @@ fn watcher_that_is_read_late_misses_nothing() {
         if n % 10 == 0 {
             // the slow watcher is read between pauses; it does not delay other calls
             assert_eq!(
-                slow.next(PATIENCE)
+                slow.next(WAIT_LIMIT)
                     .expect("an event")
                     .map(|batch| batch.revision),
                 Some(first + n / 10 - 1)
@@ -545,7 +549,10 @@ fn watcher_that_is_read_late_misses_nothing() {
     std::thread::sleep(Duration::from_millis(1_500));
     for (watcher, from) in [(late, 0), (slow, 9)] {
         for n in from..EVENTS {
-            let batch = watcher.next(PATIENCE).expect("an event").expect("in time");
+            let batch = watcher
+                .next(WAIT_LIMIT)
+                .expect("an event")
+                .expect("in time");
             assert_eq!((batch.revision, batch.events.len()), (first + n, 1));
         }
     }

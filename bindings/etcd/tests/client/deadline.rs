@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use libkv::*;
 
 use crate::proxy::Proxy;
-use libkv_test_support::deadline::{PATIENCE, deadline, until};
+use libkv_test_support::deadline::{WAIT_LIMIT, deadline, until};
 
 const LONG_MS: u64 = 3_600_000;
 const SHORT: Duration = Duration::from_millis(300);
@@ -70,8 +70,8 @@ fn in_time<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send + 'sta
     let (sender, receiver) = channel();
     thread::spawn(move || drop(sender.send(work())));
     receiver
-        .recv_timeout(PATIENCE)
-        .unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
+        .recv_timeout(WAIT_LIMIT)
+        .unwrap_or_else(|_| panic!("{what}: not within {WAIT_LIMIT:?}"))
 }
 
 #[test]
@@ -197,7 +197,9 @@ fn leaders_timeout_limits_the_read_of_the_leader() {
     cluster.proxy.set_silent(false);
     cluster.proxy.cut();
     let kv = in_time("next", move || {
-        leaders.next(PATIENCE).expect("the leader that was missed")
+        leaders
+            .next(WAIT_LIMIT)
+            .expect("the leader that was missed")
     });
     assert_eq!(kv.map(|kv| kv.value), Some("me".into()));
 }
@@ -250,7 +252,7 @@ fn deadline_of_a_call_is_timeout_or_unknown_outcome() {
         drop(sender.send(response.map(drop)))
     });
     let response = receiver
-        .recv_timeout(PATIENCE)
+        .recv_timeout(WAIT_LIMIT)
         .expect("the completion runs");
     assert_eq!(response.expect_err("silence").code(), Code::UnknownOutcome);
     // a write that cannot be sent has no unknown outcome
@@ -264,7 +266,7 @@ fn deadline_of_a_call_is_timeout_or_unknown_outcome() {
         drop(sender.send(response.map(drop)))
     });
     let response = receiver
-        .recv_timeout(PATIENCE)
+        .recv_timeout(WAIT_LIMIT)
         .expect("the completion runs");
     assert_eq!(response.expect_err("silence").code(), Code::Timeout);
 }

@@ -12,7 +12,7 @@ use libkv::*;
 
 use crate::proxy::Proxy;
 use crate::{etcd, is_well, open};
-use libkv_test_support::deadline::{PATIENCE, deadline, until};
+use libkv_test_support::deadline::{WAIT_LIMIT, deadline, until};
 use libkv_test_support::dice::Dice;
 use libkv_test_support::etcd::Etcd;
 use libkv_test_support::seed;
@@ -71,7 +71,7 @@ fn endpoints_are_named_with_their_reasons() {
     ] {
         assert!(message.contains(&part), "{part} in {message}");
     }
-    assert!(begun.elapsed() < PATIENCE);
+    assert!(begun.elapsed() < WAIT_LIMIT);
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn cluster_that_is_unreachable_for_a_while() {
     let port = address.strip_prefix("http://").expect("plain");
     let server = libkv_etcd::serve(&store, port).expect("the same port again");
     other_receiver
-        .recv_timeout(PATIENCE)
+        .recv_timeout(WAIT_LIMIT)
         .expect("the completion runs")
         .expect("the write succeeded");
     assert!(
@@ -207,7 +207,7 @@ fn cluster_that_is_unreachable_for_a_while() {
     let mut last = None;
     while last != Some(before + 1) {
         last = watcher
-            .next(PATIENCE)
+            .next(WAIT_LIMIT)
             .expect("an event")
             .map(|batch| batch.revision);
         assert!(last.is_some_and(|revision| revision <= before + 1));
@@ -245,7 +245,10 @@ fn endpoint_that_stops_responding_is_left() {
                 .is_some()
         );
         assert!(other.accepted() > before);
-        let batch = watcher.next(PATIENCE).expect("an event").expect("in time");
+        let batch = watcher
+            .next(WAIT_LIMIT)
+            .expect("an event")
+            .expect("in time");
         assert_eq!(batch.revision, revision);
         silent.set_silent(false);
         silent.cut();
@@ -256,7 +259,10 @@ fn endpoint_that_stops_responding_is_left() {
             thread::sleep(Duration::from_millis(10));
         }
         db.put(Put::new("b", "")).expect("put");
-        watcher.next(PATIENCE).expect("an event").expect("in time");
+        watcher
+            .next(WAIT_LIMIT)
+            .expect("an event")
+            .expect("in time");
     }
     assert!(!lease.lost());
     until("the lease is renewed", || {
@@ -303,7 +309,7 @@ fn follow(watcher: Watcher, ended: Arc<AtomicBool>, end: Vec<u8>) -> Events {
     let mut seen = Events::new();
     loop {
         let batch = watcher
-            .next(PATIENCE)
+            .next(WAIT_LIMIT)
             .expect("the watcher survives every failure");
         let Some(batch) = batch else {
             assert!(
@@ -462,7 +468,7 @@ fn cut_at_random(port: u16, direct: &Db) {
         move || write_until(&direct, &ended, &AtomicUsize::new(0))
     });
     // the number of reconnections in this time depends on the machine
-    let (mut cuts, limit) = (0, Instant::now() + PATIENCE);
+    let (mut cuts, limit) = (0, Instant::now() + WAIT_LIMIT);
     while (cuts < 40 || proxy.accepted() <= 10) && Instant::now() < limit {
         thread::sleep(Duration::from_millis(dice.below(120)));
         proxy.cut();
@@ -515,13 +521,15 @@ fn watch_that_was_compacted_while_disconnected() {
         .expect("compacted");
     let _server = libkv_etcd::serve(&store, address.strip_prefix("http://").expect("plain"))
         .expect("the port again");
-    let error = watcher.next(PATIENCE).expect_err("it has missed an event");
+    let error = watcher
+        .next(WAIT_LIMIT)
+        .expect_err("it has missed an event");
     assert_eq!((error.code(), error.revision()), (Code::Compacted, Some(4)));
     let next = db
         .watch(Watch::new("a").start_revision(4))
         .expect("a watcher");
     assert_eq!(
-        next.next(PATIENCE)
+        next.next(WAIT_LIMIT)
             .expect("an event")
             .map(|batch| batch.revision),
         Some(4)
@@ -553,7 +561,7 @@ fn quiet_watcher_continues(db: &Db, direct: impl Fn() -> Db, restart: impl FnOnc
     restart();
     let put = direct().put(Put::new("quiet", "1")).expect("put").revision;
     let batch = watcher
-        .next(PATIENCE)
+        .next(WAIT_LIMIT)
         .expect("no missed event")
         .expect("in time");
     assert_eq!(batch.revision, put);

@@ -7,7 +7,7 @@ use libkv::*;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 use crate::{etcd, is_well, scratch};
-use libkv_test_support::deadline::{PATIENCE, deadline, until};
+use libkv_test_support::deadline::{WAIT_LIMIT, deadline, until};
 use libkv_test_support::etcd::Etcd;
 
 /// A certificate authority. It writes what it signs to a folder.
@@ -110,7 +110,7 @@ fn tls_server_certificate_is_verified() {
     let watcher = db
         .watch(Watch::new("a").start_revision(1))
         .expect("a watcher");
-    assert!(watcher.next(PATIENCE).expect("an event").is_some());
+    assert!(watcher.next(WAIT_LIMIT).expect("an event").is_some());
     // by host name, with the scheme etcd:// (the options decide on TLS), and with another name
     patient(&format!("https://localhost:{}", members.port(0)), &trusting);
     patient(&format!("etcd://127.0.0.1:{}", members.port(0)), &trusting);
@@ -304,7 +304,10 @@ fn users_and_passwords() {
     until("etcd responds again", || is_well_with(&url));
     reader.put(Put::new("r/1", "3")).expect("with a new token");
     for value in ["2", "3"] {
-        let batch = watcher.next(PATIENCE).expect("an event").expect("in time");
+        let batch = watcher
+            .next(WAIT_LIMIT)
+            .expect("an event")
+            .expect("in time");
         assert_eq!(batch.events[0].kv.value, value);
     }
     assert!(!lease.lost());

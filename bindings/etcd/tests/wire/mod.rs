@@ -25,11 +25,11 @@ use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint};
 
 /// The deadline of every wait.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const WAIT_LIMIT: Duration = Duration::from_secs(30);
 
 /// Waits until a future is done, up to the deadline.
 pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future)
+    tokio::time::timeout(WAIT_LIMIT, future)
         .await
         .unwrap_or_else(|_| panic!("timed out waiting for {what}"))
 }

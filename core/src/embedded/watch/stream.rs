@@ -202,7 +202,7 @@ mod tests {
     /// so do the leaders of an election.
     #[test]
     fn watch_ends_at_a_damaged_event() {
-        let patience = Duration::from_secs(20);
+        let wait_limit = Duration::from_secs(20);
         let store = opening::open(Path::new(":memory:"), &Options::new()).expect("a store");
         let db = Db::from_engine(Arc::new(
             Embedded::new(store.clone(), &Options::new()).expect("a handle"),
@@ -225,7 +225,7 @@ mod tests {
             txn.commit(true).expect("committed");
         }
         store.guard().raise_signal();
-        let response = watcher.next(patience).map(|batch| batch.is_some());
+        let response = watcher.next(wait_limit).map(|batch| batch.is_some());
         assert_eq!(response.map_err(|error| error.code()), Err(Code::Corrupt));
         let seen: Vec<_> = leaders
             .take(3)
