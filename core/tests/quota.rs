@@ -206,10 +206,14 @@ fn quota_counts_a_request_as_etcd_does() {
             db.put(Put::new("k", "v")).expect("put");
             db.status().expect("status").bytes_in_use
         };
-        let ask =
+        let response_with_quota =
             |most: u64| response(&place.open(Options::new().max_bytes(most)), request.clone());
-        assert_eq!(ask(used + cost), Err(Code::Full), "{request:?}");
-        assert_eq!(ask(used + cost + 1), Ok(()), "{request:?}");
+        assert_eq!(
+            response_with_quota(used + cost),
+            Err(Code::Full),
+            "{request:?}"
+        );
+        assert_eq!(response_with_quota(used + cost + 1), Ok(()), "{request:?}");
     }
 }
 

@@ -12,7 +12,7 @@ use std::task::{Wake, Waker};
 
 use libkv::*;
 use libkv_conformance::driver::{Rust, Settled, settled};
-use libkv_conformance::model::{Model, Watching};
+use libkv_conformance::model::{Model, WatchModel};
 use libkv_conformance::script;
 use libkv_test_support::deadline::{deadline, deadline_times};
 use libkv_test_support::dice::Dice;
@@ -100,7 +100,7 @@ struct Follower {
     name: String,
     watch: Watch,
     watcher: Watcher,
-    model: Watching,
+    model: WatchModel,
     seen: LastRead,
     must_end: MustEnd,
     /// The possible compacted revisions at the time when the next batch was read.
@@ -170,7 +170,7 @@ impl Run {
         let watch = kind.watch(&mut self.dice, &self.model);
         let (is, should) = (
             self.engine.db().watch(watch.clone()),
-            self.model.watching(&watch),
+            self.model.watcher(&watch),
         );
         let (revision, compacted) = self.model.revisions();
         match (is, should) {
@@ -375,7 +375,7 @@ impl Run {
         let name = format!("{}, resumed from {resume}", follower.name);
         match (
             self.engine.db().watch(watch.clone()),
-            self.model.watching(&watch),
+            self.model.watcher(&watch),
         ) {
             (Ok(watcher), Ok(model)) => {
                 let seen = LastRead::NothingOfPast;

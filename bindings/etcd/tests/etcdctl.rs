@@ -279,7 +279,7 @@ impl Session {
     }
 
     /// Runs a command line to its end. Returns its output, its errors and its exit status.
-    fn ask(&mut self, line: &str) -> String {
+    fn execute(&mut self, line: &str) -> String {
         let (mut command, input) = self.command(line);
         let mut child = command.spawn().expect("etcdctl starts");
         // a command that reads no input closes it early: the error does not matter
@@ -327,7 +327,7 @@ impl Session {
                 String::new()
             }
             [name, "=", rest] => {
-                let response = self.ask(rest);
+                let response = self.execute(rest);
                 let id = response
                     .split([' ', '\n'])
                     .find(|word| is_id(word))
@@ -335,7 +335,7 @@ impl Session {
                 self.ids.push((name.to_string(), id.to_string()));
                 response
             }
-            _ => self.ask(line),
+            _ => self.execute(line),
         };
         self.masked(&response)
     }
@@ -730,7 +730,7 @@ fn etcdctl_over_tls() {
             let mut session = Session::new(etcdctl, &ours.url());
             let quick = ["--dial-timeout", "1s", "--command-timeout", "1s"];
             session.options = quick.map(String::from).to_vec();
-            let refused = session.ask("get greeting");
+            let refused = session.execute("get greeting");
             assert!(
                 !refused.ends_with("status 0"),
                 "{name}: an unknown authority: {refused}"
@@ -738,7 +738,7 @@ fn etcdctl_over_tls() {
             session.options = ["--cacert", ca].map(String::from).to_vec();
             if client_cert_auth {
                 session.options.extend(quick.map(String::from));
-                let refused = session.ask("get greeting");
+                let refused = session.execute("get greeting");
                 assert!(
                     !refused.ends_with("status 0"),
                     "{name}: no certificate: {refused}"
@@ -771,7 +771,7 @@ fn etcdctl_make_mirror() {
     for (from, to) in [(ours.url(), theirs.url()), (theirs.url(), ours.url())] {
         let (mut source, mut copy) = (Session::new(&etcdctl, &from), Session::new(&etcdctl, &to));
         for number in 0..20 {
-            source.ask(&format!("put from/{number} before"));
+            source.execute(&format!("put from/{number} before"));
         }
         let address = to.trim_start_matches("http://");
         source.start(
@@ -780,27 +780,27 @@ fn etcdctl_make_mirror() {
         );
         // when it has copied the existing keys it follows changes
         in_time(
-            || copy.ask("get --prefix to/ --print-value-only"),
+            || copy.execute("get --prefix to/ --print-value-only"),
             &format!("{}status 0", "before\n".repeat(20)),
         );
-        source.ask("put from/3 after");
-        source.ask("del from/4");
-        source.ask("txn <<< \\nput from/5 after\\nput from/20 new\\n\\n\\n");
-        source.ask("put elsewhere 1");
-        let copied = source.ask("get --prefix from/").replace("from/", "to/");
-        in_time(|| copy.ask("get --prefix to/"), &copied);
+        source.execute("put from/3 after");
+        source.execute("del from/4");
+        source.execute("txn <<< \\nput from/5 after\\nput from/20 new\\n\\n\\n");
+        source.execute("put elsewhere 1");
+        let copied = source.execute("get --prefix from/").replace("from/", "to/");
+        in_time(|| copy.execute("get --prefix to/"), &copied);
         source.end("mirror");
-        assert_eq!(copy.ask("get elsewhere"), "\nstatus 0");
-        copy.ask("del --prefix to/");
-        source.ask("del --prefix ''");
+        assert_eq!(copy.execute("get elsewhere"), "\nstatus 0");
+        copy.execute("del --prefix to/");
+        source.execute("del --prefix ''");
     }
 }
 
 /// Repeats a command until it has this result.
-fn in_time(mut ask: impl FnMut() -> String, should: &str) {
+fn in_time(mut command: impl FnMut() -> String, should: &str) {
     let until = Instant::now() + WAIT_LIMIT;
     loop {
-        let is = ask();
+        let is = command();
         if is == should {
             return;
         }
@@ -823,7 +823,7 @@ fn etcdctl_check_perf() {
     };
     let ours = Served::start("perf");
     let mut session = Session::new(&etcdctl, &ours.url());
-    let perf = session.ask("check perf --load s");
+    let perf = session.execute("check perf --load s");
     println!(
         "check perf: {}",
         perf.replace('\r', "\n")
@@ -845,7 +845,7 @@ fn etcdctl_check_perf() {
         "{perf}"
     );
     // its keys have half a kilobyte, more than this version allows: tests/deviations.md, 14.7
-    let data = session.ask("check datascale --load s");
+    let data = session.execute("check datascale --load s");
     let refused = data
         .matches("etcdserver: request is too large (key ")
         .count();
@@ -855,7 +855,7 @@ fn etcdctl_check_perf() {
         "{data}"
     );
     // it deletes the keys that it put
-    assert_eq!(session.ask("get --prefix '' --keys-only"), "\nstatus 0");
+    assert_eq!(session.execute("get --prefix '' --keys-only"), "\nstatus 0");
     assert_eq!(ours.db.check().expect("check").problems.len(), 0);
 }
 
@@ -871,7 +871,7 @@ fn etcdctl_commands_that_are_not_implemented() {
     let ours = Served::start("not-yet");
     let mut session = Session::new(&etcdctl, &ours.url());
     for line in lines(NOT_YET) {
-        let response = session.ask(line);
+        let response = session.execute(line);
         let named = response.contains("Unimplemented") || response.contains("unknown service");
         assert!(
             named && !response.ends_with("status 0"),

@@ -378,7 +378,7 @@ fn ask(address: &str, request: &str, parser: bool) -> (String, HttpResponse) {
         words.next().expect("a method"),
         words.next().expect("a path"),
     );
-    let response = Http::to(address).ask(method, path, words.next().unwrap_or("").as_bytes());
+    let response = Http::to(address).call(method, path, words.next().unwrap_or("").as_bytes());
     let text = response.text();
     if parser && let Ok(error) = serde_json::from_slice::<Value>(&response.body) {
         let same = error["error"] == error["message"]
@@ -499,7 +499,7 @@ fn requests_have_the_same_responses_from_a_real_etcd() {
 fn error_has_its_fields_in_order() {
     let _deadline = deadline();
     let served = Served::start("gateway-error");
-    let response = Http::to(&served.url()).ask("POST", "/v3/kv/range", b"{}");
+    let response = Http::to(&served.url()).call("POST", "/v3/kv/range", b"{}");
     let text = r#"{"error":"etcdserver: key is not provided","code":3,"message":"etcdserver: key is not provided"}"#;
     assert_eq!(
         (response.text().as_str(), response.header("content-type")),
@@ -516,7 +516,7 @@ fn methods_that_are_not_implemented() {
         auth/role/delete auth/role/grant auth/role/revoke cluster/member/add cluster/member/remove \
         cluster/member/update cluster/member/promote maintenance/hash maintenance/hashkv";
     for path in paths.split_whitespace() {
-        let response = Http::to(&served.url()).ask("POST", &format!("/v3/{path}"), b"{}");
+        let response = Http::to(&served.url()).call("POST", &format!("/v3/{path}"), b"{}");
         let body: Value = serde_json::from_slice(&response.body).expect("JSON");
         assert_eq!(
             (response.status, &body["code"]),
@@ -536,7 +536,7 @@ fn methods_that_are_not_implemented() {
 fn index_names_the_server_in_one_line() {
     let _deadline = deadline();
     let served = Served::start("gateway-index");
-    let response = Http::to(&served.url()).ask("GET", "/", b"");
+    let response = Http::to(&served.url()).call("GET", "/", b"");
     assert_eq!(
         (response.status, response.header("content-type")),
         (200, Some("text/plain; charset=utf-8"))
@@ -648,7 +648,7 @@ fn allowed_origin_is_named_in_the_response() {
             assert_eq!(response.header(name), Some(should), "{method} {path}");
         }
     }
-    let response = Http::to(&served.url()).ask("GET", "/version", b"");
+    let response = Http::to(&served.url()).call("GET", "/version", b"");
     assert_eq!(
         (
             response.status,
@@ -665,7 +665,7 @@ fn host_that_is_not_in_the_whitelist_is_misdirected() {
         let how = Serve::new("127.0.0.1:0").host_whitelist(hosts.iter().copied());
         let served = Served::with("gateway-hosts", Options::new(), how);
         for path in ["/version", "/metrics", "/health"] {
-            let response = Http::to(&served.url()).ask("GET", path, b"");
+            let response = Http::to(&served.url()).call("GET", path, b"");
             assert_eq!(response.status, status, "{hosts:?} {path}");
             assert_eq!(
                 response.text().contains("--host-whitelist"),
@@ -673,7 +673,7 @@ fn host_that_is_not_in_the_whitelist_is_misdirected() {
                 "{hosts:?} {path}"
             );
         }
-        let put = Http::to(&served.url()).ask("POST", "/v3/kv/put", br#"{"key":"aw=="}"#);
+        let put = Http::to(&served.url()).call("POST", "/v3/kv/put", br#"{"key":"aw=="}"#);
         assert_eq!(put.status, status);
         let revision = if status == 200 { 2 } else { 1 };
         assert_eq!(
@@ -720,13 +720,13 @@ fn be_counted(address: &str) {
         ("lease/keepalive", r#"{"ID":7}{"ID":9}{"ID":7}"#),
         ("lease/revoke", r#"{"ID":7}"#),
     ] {
-        Http::to(address).ask("POST", &format!("/v3/{path}"), body.as_bytes());
+        Http::to(address).call("POST", &format!("/v3/{path}"), body.as_bytes());
     }
 }
 
 /// The lines of `/metrics` with these series, of some methods only.
 fn counted(address: &str) -> Vec<String> {
-    let text = Http::to(address).ask("GET", "/metrics", b"").text();
+    let text = Http::to(address).call("GET", "/metrics", b"").text();
     let is_of = |line: &str, series: &[&str]| {
         let name = line.split(['{', ' ']).next().unwrap_or_default();
         let is = |series: &&str| {
@@ -806,7 +806,7 @@ fn metrics_count_what_went_through_the_server() {
     }
     let all = || {
         Http::to(&served.url())
-            .ask("GET", "/metrics", b"")
+            .call("GET", "/metrics", b"")
             .text()
             .lines()
             .map(String::from)
@@ -833,7 +833,7 @@ fn metrics_count_what_went_through_the_server() {
         Err(why) => println!("not run: the metrics of a real etcd ({why})"),
     }
     let basic = Http::to(&Served::start("gateway-basic").url())
-        .ask("GET", "/metrics", b"")
+        .call("GET", "/metrics", b"")
         .text();
     assert!(
         !basic.contains("grpc_server_handling_seconds"),
@@ -860,7 +860,7 @@ fn metrics_address_has_no_calls() {
             ("GET", "/version", 404),
             ("POST", "/v3/kv/put", 404),
         ] {
-            let response = Http::to(address).ask(method, path, br#"{"key":"aw=="}"#);
+            let response = Http::to(address).call(method, path, br#"{"key":"aw=="}"#);
             assert_eq!(
                 response.status,
                 status,
@@ -941,7 +941,7 @@ fn streams_of(address: &str) {
     let put = |body: &str| {
         assert_eq!(
             Http::to(address)
-                .ask("POST", "/v3/kv/put", body.as_bytes())
+                .call("POST", "/v3/kv/put", body.as_bytes())
                 .status,
             200
         )
@@ -975,7 +975,7 @@ fn streams_of(address: &str) {
         .collect();
     ids.sort();
     assert_eq!(ids, ["\"-4\"", "null"]);
-    let delete = Http::to(address).ask("POST", "/v3/kv/deleterange", br#"{"key":"YQ=="}"#);
+    let delete = Http::to(address).call("POST", "/v3/kv/deleterange", br#"{"key":"YQ=="}"#);
     assert_eq!(delete.status, 200);
     let events = http.message()["result"]["events"].to_string();
     assert_eq!(
@@ -1030,7 +1030,7 @@ fn observe_reports_each_leader() {
     let served = Served::start("gateway-observe");
     let address = served.url();
     let ask = |path: &str, body: &str| {
-        let response = Http::to(&address).ask("POST", path, body.as_bytes());
+        let response = Http::to(&address).call("POST", path, body.as_bytes());
         assert_eq!(response.status, 200, "{path}: {}", response.text());
     };
     ask("/v3/lease/grant", r#"{"TTL":600,"ID":291}"#);

@@ -14,7 +14,7 @@ use libkv_test_support::served::Served;
 
 /// The store responds as before, and nothing is kept of what came.
 fn unharmed(served: &Served, revision: i64) {
-    let response = Http::to(&served.url()).ask(
+    let response = Http::to(&served.url()).call(
         "POST",
         "/v3/kv/range",
         br#"{"key":"AA==","range_end":"AA=="}"#,
@@ -46,7 +46,7 @@ fn eventually(what: &str, is_so: impl Fn() -> bool) {
 fn metrics(served: &Served) -> BTreeMap<String, f64> {
     let mut series = BTreeMap::new();
     for line in Http::to(&served.url())
-        .ask("GET", "/metrics", b"")
+        .call("GET", "/metrics", b"")
         .text()
         .lines()
     {
@@ -76,12 +76,12 @@ fn body_that_is_too_large_is_refused() {
         .into_bytes()
     };
     // between the limits of a request and of a message, over that of a message, over that of a body
-    let response = Http::to(&served.url()).ask("POST", "/v3/kv/put", &put(1_600_000));
+    let response = Http::to(&served.url()).call("POST", "/v3/kv/put", &put(1_600_000));
     assert_eq!(
         error(&response),
         (400, 3, "etcdserver: request is too large".into())
     );
-    let response = Http::to(&served.url()).ask("POST", "/v3/kv/put", &put(2_200_002));
+    let response = Http::to(&served.url()).call("POST", "/v3/kv/put", &put(2_200_002));
     let text = "grpc: received message larger than max (2200010 vs. 2097152)";
     assert_eq!(error(&response), (429, 8, text.into()));
     let mut http = Http::to(&served.url());
@@ -120,7 +120,7 @@ fn body_that_breaks_off_is_refused() {
             let mut http = Http::to(&served.url());
             http.send(format!("POST {path} HTTP/1.1\r\nHost: x\r\n{rest}").as_bytes())
                 .expect("it is taken");
-            http.no_more();
+            http.close_sending();
             let (status, code, text) = error(&http.response(true).expect("a response"));
             assert_eq!((status, code), (400, 3), "{path}: {text}");
             assert!(
@@ -145,7 +145,7 @@ fn json_nested_too_deep_is_refused() {
     ] {
         for depth in [200, 100_000] {
             let body = format!("{}null{}", open.repeat(depth), shut.repeat(depth));
-            let response = Http::to(&served.url()).ask("POST", path, body.as_bytes());
+            let response = Http::to(&served.url()).call("POST", path, body.as_bytes());
             let (status, code, text) = error(&response);
             assert_eq!((status, code), (400, 3), "{path}, {depth} deep: {text}");
         }
@@ -158,7 +158,7 @@ fn json_nested_too_deep_is_refused() {
     );
     assert_eq!(
         Http::to(&served.url())
-            .ask("POST", "/v3/kv/range", body.as_bytes())
+            .call("POST", "/v3/kv/range", body.as_bytes())
             .status,
         200
     );
@@ -185,7 +185,7 @@ fn slow_or_lost_clients_do_not_delay_others() {
         .expect("it is taken");
     slow.push(http);
     slow.extend((0..50).map(|_| Http::to(&served.url())));
-    let response = Http::to(&served.url()).ask("POST", "/v3/kv/put", br#"{"key":"aw=="}"#);
+    let response = Http::to(&served.url()).call("POST", "/v3/kv/put", br#"{"key":"aw=="}"#);
     assert_eq!(response.status, 200);
     drop(slow);
     unharmed(&served, 2);
@@ -254,7 +254,7 @@ fn stream_of_a_client_that_vanished_ends() {
         );
         assert_eq!(
             Http::to(&served.url())
-                .ask("POST", "/v3/kv/put", body.as_bytes())
+                .call("POST", "/v3/kv/put", body.as_bytes())
                 .status,
             200
         );
@@ -309,7 +309,7 @@ fn metrics_have_the_format_of_prometheus() {
     let _deadline = deadline();
     let served = Served::start("abuse-metrics");
     for body in [r#"{"key":"YQ=="}"#, r#"{"key":"Yg=="}"#, "{}"] {
-        Http::to(&served.url()).ask("POST", "/v3/kv/put", body.as_bytes());
+        Http::to(&served.url()).call("POST", "/v3/kv/put", body.as_bytes());
     }
     let mut watch = Http::to(&served.url());
     watch.request(
@@ -320,7 +320,7 @@ fn metrics_have_the_format_of_prometheus() {
     );
     watch.head().expect("a response");
     watch.message();
-    let response = Http::to(&served.url()).ask("GET", "/metrics", b"");
+    let response = Http::to(&served.url()).call("GET", "/metrics", b"");
     assert_eq!(
         response.header("content-type"),
         Some("text/plain; version=0.0.4; charset=utf-8")

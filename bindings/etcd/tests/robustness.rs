@@ -37,7 +37,7 @@ fn host(address: &str) -> &str {
 /// The numbers of open connections and of active requests and streams, from `/metrics`. The
 /// connection and the request that read them are included.
 fn load(address: &str) -> (u64, u64) {
-    let text = Http::to(address).ask("GET", "/metrics", b"").text();
+    let text = Http::to(address).call("GET", "/metrics", b"").text();
     let gauge = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name));
         let number = line.and_then(|rest| rest.trim().parse().ok());

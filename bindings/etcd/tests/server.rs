@@ -414,10 +414,10 @@ async fn opened_over_large_values(
 fn range_stream_header_is_the_opening_revision() {
     let _deadline = deadline();
     run(async {
-        for (asked, limit) in [(0, 0), (0, 150), (201, 0), (201, 150)] {
+        for (revision, limit) in [(0, 0), (0, 150), (201, 0), (201, 150)] {
             let served = Served::new().await;
             let request = pb::RangeRequest {
-                revision: asked,
+                revision,
                 limit,
                 ..all()
             };
@@ -442,13 +442,17 @@ fn range_stream_header_is_the_opening_revision() {
             assert_eq!(
                 totals(&messages),
                 (201, 200, limit > 0),
-                "revision {asked}, limit {limit}"
+                "revision {revision}, limit {limit}"
             );
             let wanted = if limit > 0 { limit as usize } else { 200 };
             let wanted: Vec<_> = (0..wanted)
                 .map(|number| Bytes::from(format!("{number:04}")))
                 .collect();
-            assert_eq!(keys(&messages), wanted, "revision {asked}, limit {limit}");
+            assert_eq!(
+                keys(&messages),
+                wanted,
+                "revision {revision}, limit {limit}"
+            );
         }
     });
 }
@@ -1220,17 +1224,21 @@ fn health_is_reported_by_service_name() {
     run(async {
         let served = Served::new().await;
         let mut health = served.health();
-        let ask = |service: &str| HealthCheckRequest {
+        let request = |service: &str| HealthCheckRequest {
             service: service.into(),
         };
-        let well = health.check(ask("")).await.expect("15.10").into_inner();
+        let well = health.check(request("")).await.expect("15.10").into_inner();
         assert_eq!(well.status(), ServingStatus::Serving);
         refused(
-            health.check(ask("x")).await,
+            health.check(request("x")).await,
             Code::NotFound,
             "unknown service",
         );
-        let mut watched = health.watch(ask("")).await.expect("a stream").into_inner();
+        let mut watched = health
+            .watch(request(""))
+            .await
+            .expect("a stream")
+            .into_inner();
         let first = watched.message().await.expect("open").expect("a response");
         assert_eq!(first.status(), ServingStatus::Serving);
         served.server.close();

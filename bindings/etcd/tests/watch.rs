@@ -568,8 +568,8 @@ async fn row_14_history_is_one_response_in_fragments(channel: &Channel) {
         start_revision: first,
         ..watch("r14e", "r14f")
     };
-    watches.ask(RequestUnion::CreateRequest(whole.clone()));
-    watches.ask(RequestUnion::CreateRequest(WatchCreateRequest {
+    watches.send(RequestUnion::CreateRequest(whole.clone()));
+    watches.send(RequestUnion::CreateRequest(WatchCreateRequest {
         watch_id: 2,
         ..whole
     }));

@@ -163,7 +163,7 @@ async fn follow(
             let mut stream = Watches::try_open(&channel).await?;
             for state in &mut watches {
                 state.partial.clear();
-                stream.ask(watch_request::RequestUnion::CreateRequest(state.request()));
+                stream.send(watch_request::RequestUnion::CreateRequest(state.request()));
             }
             loop {
                 if let Some(known) = &*known.borrow()
@@ -422,7 +422,7 @@ fn watch_creation_flood_is_limited() {
         for n in 0..FLOOD {
             // a third is refused, a third is compacted at once, a third stays
             let start_revision = [-1, first, 0][n % 3];
-            flood.ask(watch_request::RequestUnion::CreateRequest(
+            flood.send(watch_request::RequestUnion::CreateRequest(
                 WatchCreateRequest {
                     start_revision,
                     ..watch("k", "")

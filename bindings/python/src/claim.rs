@@ -14,7 +14,7 @@ use crate::convert::{bytes, int, seconds};
 use crate::error::raise;
 use crate::guard::{guard, not_pickled};
 use crate::handle::Handle;
-use crate::interrupt::{ask, call};
+use crate::interrupt::{call, read_store};
 use crate::key_value::KeyValue;
 use crate::lease::unless_gone;
 use crate::mailbox::{Mailbox, PendingFuture, Submission};
@@ -99,7 +99,7 @@ impl Claim {
 
     fn leader(&self, py: Python<'_>) -> PyResult<Option<Py<KeyValue>>> {
         let request = self.lock(py).holder_request();
-        let found = ask(py, &self.db, move |db| db.range(request))?;
+        let found = read_store(py, &self.db, move |db| db.range(request))?;
         let leader = found.kvs.into_iter().next();
         leader.into_field(py)
     }
@@ -107,7 +107,7 @@ impl Claim {
     fn observe(&self, py: Python<'_>) -> PyResult<Leaders> {
         let election = self.db.election(self.name.as_slice(), self.ttl_seconds);
         let election = election.map_err(raise)?;
-        let leaders = ask(py, &self.db, move |_| election.observe())?;
+        let leaders = read_store(py, &self.db, move |_| election.observe())?;
         Ok(Leaders::new(&self.db, leaders))
     }
 

@@ -11,7 +11,7 @@ use crate::convert::wrong_type;
 use crate::error::{has_code, raise};
 use crate::guard::{detached, guard, lock, not_pickled};
 use crate::handle::Handle;
-use crate::interrupt::{ask, call};
+use crate::interrupt::{call, read_store};
 use crate::mailbox::{Mailbox, PendingResponse};
 use crate::watch::Wait;
 
@@ -94,7 +94,7 @@ impl Lease {
     fn remaining(&self, py: Python<'_>) -> PyResult<i64> {
         guard(|| {
             let id = self.lease.id();
-            let left = ask(py, &self.db, move |db| db.lease_time_to_live(id))?;
+            let left = read_store(py, &self.db, move |db| db.lease_time_to_live(id))?;
             Ok(left.ttl_seconds.max(0))
         })
     }

@@ -79,9 +79,9 @@ impl Settings {
 
     /// Refuses an open whose options differ from those of this environment.
     pub fn check_same_options(&self, options: &Options, path: &Path) -> Result<()> {
-        let differs = |name: &str, asked: String, has: String| -> Result<()> {
+        let differs = |name: &str, requested: String, has: String| -> Result<()> {
             let message = format!(
-                "{} is open in this process with {name} {has}; this open has {name} {asked}",
+                "{} is open in this process with {name} {has}; this open has {name} {requested}",
                 path.display()
             );
             Err(Error::new(Code::InvalidArgument, message))

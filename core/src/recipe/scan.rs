@@ -106,7 +106,7 @@ pub struct Scan {
 impl Scan {
     pub(crate) fn new(db: Db, range: Range) -> Result<Scan> {
         if range.sort_target != SortTarget::Key || range.sort_order == SortOrder::Descend {
-            let message = "a scan goes by ascending key";
+            let message = "a scan is in ascending key order";
             return Err(
                 Error::new(Code::InvalidArgument, message).with_detail("sort with range instead")
             );

@@ -112,8 +112,8 @@ impl Worker {
     }
 
     /// Records all writes of a revision at once, so that a cut has all of them or none.
-    fn acked(&self, revision: Revision, writes: &[Written], asked: Option<Durability>) {
-        let durability = asked.unwrap_or(self.durability);
+    fn acked(&self, revision: Revision, writes: &[Written], requested: Option<Durability>) {
+        let durability = requested.unwrap_or(self.durability);
         let lines: Vec<String> = writes
             .iter()
             .map(|(key, written)| ack(revision, key, *written, durability))
@@ -131,12 +131,12 @@ impl Worker {
             } else {
                 Durability::Sync
             };
-            let asked = dice.one_in(12).then_some(other);
+            let requested = dice.one_in(12).then_some(other);
             let key = format!("k{:02}", dice.below(KEYS));
             match dice.below(10) {
-                0 | 1 => self.delete(key, asked),
-                2 | 3 => self.txn(dice, asked),
-                _ => self.put(dice, key, asked),
+                0 | 1 => self.delete(key, requested),
+                2 | 3 => self.txn(dice, requested),
+                _ => self.put(dice, key, requested),
             }
             if step % 40 == 0 {
                 self.compact();
@@ -161,27 +161,27 @@ impl Worker {
         Some((len as usize, dice.below(1 << 32)))
     }
 
-    fn put(&self, dice: &mut Dice, key: String, asked: Option<Durability>) {
+    fn put(&self, dice: &mut Dice, key: String, requested: Option<Durability>) {
         let written = Self::new_value(dice);
         let mut put = put_of(&key, written);
-        put.durability = asked;
+        put.durability = requested;
         let revision = self.db.put(put).expect("a put").revision;
-        self.acked(revision, &[(key, written)], asked);
+        self.acked(revision, &[(key, written)], requested);
     }
 
-    fn delete(&self, key: String, asked: Option<Durability>) {
+    fn delete(&self, key: String, requested: Option<Durability>) {
         let mut delete = Delete::new(key.as_str());
-        delete.durability = asked;
+        delete.durability = requested;
         let deleted = self.db.delete(delete).expect("a deletion");
         if deleted.deleted > 0 {
-            self.acked(deleted.revision, &[(key, None)], asked);
+            self.acked(deleted.revision, &[(key, None)], requested);
         }
     }
 
-    fn txn(&self, dice: &mut Dice, asked: Option<Durability>) {
+    fn txn(&self, dice: &mut Dice, requested: Option<Durability>) {
         let first = dice.below(KEYS);
         let mut txn = Txn::new();
-        txn.durability = asked;
+        txn.durability = requested;
         let mut writes = Vec::new();
         for at in 0..2 + dice.below(4) {
             let key = format!("k{:02}", (first + at) % KEYS);
@@ -205,7 +205,7 @@ impl Worker {
                 Some(OpResponse::Delete(DeleteResponse { deleted: 0, .. }))
             )
         });
-        self.acked(done.revision, &writes, asked);
+        self.acked(done.revision, &writes, requested);
     }
 
     fn compact(&self) {

@@ -302,7 +302,7 @@ fn keep_alive(store: &str, seed: u64) {
         std::thread::sleep(edge.saturating_sub(began.elapsed()));
         for id in ids {
             let key = format!("lease/{id}");
-            let asked = Instant::now();
+            let begun = Instant::now();
             if db.lease_keep_alive(id).expect("a keep-alive").ttl_seconds == 0 {
                 // the other process revokes it within half a second, or a little later
                 let until = Instant::now() + Duration::from_secs(20);
@@ -319,13 +319,13 @@ fn keep_alive(store: &str, seed: u64) {
             let there = db.get(&key).expect("get").is_some();
             // only if this process was not stopped for long between
             assert!(
-                there || asked.elapsed() > TTL / 2,
+                there || begun.elapsed() > TTL / 2,
                 "round {round}: lease {id} was kept alive and its key is deleted"
             );
             match db.lease_revoke(id) {
                 Ok(_) => kept += 1,
                 Err(error) => assert!(
-                    asked.elapsed() > TTL / 2,
+                    begun.elapsed() > TTL / 2,
                     "round {round}: lease {id}: {error}"
                 ),
             }

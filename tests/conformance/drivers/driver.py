@@ -318,7 +318,7 @@ class Driver:
                 self.done(self.db.close())
                 self.db = self.open()
                 return "reopened"
-        return f"driver: no step {kind}"
+        return f"driver: unknown step {kind}"
 
 
 def main() -> None:

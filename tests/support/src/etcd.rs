@@ -168,7 +168,7 @@ impl Etcd {
 /// Whether a linearizable read through the JSON gateway succeeds: then there is a leader.
 fn is_ready(port: u16) -> bool {
     const BODY: &str = r#"{"key":"AA=="}"#;
-    let ask = || -> std::io::Result<String> {
+    let read = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
         write!(
@@ -180,7 +180,7 @@ fn is_ready(port: u16) -> bool {
         stream.read_to_string(&mut response)?;
         Ok(response)
     };
-    ask().is_ok_and(|response| response.contains("\"header\""))
+    read().is_ok_and(|response| response.contains("\"header\""))
 }
 
 impl Drop for Etcd {

@@ -60,7 +60,7 @@ impl Http {
     }
 
     /// Closes the sending side.
-    pub fn no_more(&mut self) {
+    pub fn close_sending(&mut self) {
         self.stream
             .get_mut()
             .shutdown(Shutdown::Write)
@@ -83,7 +83,7 @@ impl Http {
     }
 
     /// Sends a request and waits for the whole response.
-    pub fn ask(&mut self, method: &str, path: &str, body: &[u8]) -> HttpResponse {
+    pub fn call(&mut self, method: &str, path: &str, body: &[u8]) -> HttpResponse {
         self.request(method, path, &[], body);
         self.response(method != "HEAD").expect("a response")
     }

@@ -293,14 +293,14 @@ async fn renew_all(leases: Weak<Leases>) {
 async fn renew_over(leases: &Leases, link: &Link) -> bool {
     let cluster = &leases.cluster;
     let (send, requests) = mpsc::unbounded_channel();
-    let ask = |due: Vec<LeaseId>| {
+    let renew = |due: Vec<LeaseId>| {
         for id in due {
             // the stream may have ended, which is noticed below
             let _ = send.send(pb::LeaseKeepAliveRequest { id });
         }
     };
     // the server sends nothing before the first request
-    ask(leases.begin_renewals(|_| true));
+    renew(leases.begin_renewals(|_| true));
     let token = cluster.token();
     let opening = link.streaming(PATH, UnboundedReceiverStream::new(requests), &token);
     let time_limit = cluster.connect_timeout.min(
@@ -345,7 +345,7 @@ async fn renew_over(leases: &Leases, link: &Link) -> bool {
             () = sleep_until(next_at) => {
                 leases.remove_expired();
                 match leases.due() {
-                    Ok(due) => ask(due),
+                    Ok(due) => renew(due),
                     Err(()) => {
                         cluster.leave(link);
                         return any;

@@ -271,7 +271,7 @@ impl Watches {
         })
     }
 
-    pub fn ask(&self, request: RequestUnion) {
+    pub fn send(&self, request: RequestUnion) {
         let request = WatchRequest {
             request_union: Some(request),
         };
@@ -284,17 +284,17 @@ impl Watches {
     }
 
     pub fn cancel(&self, watch_id: i64) {
-        self.ask(RequestUnion::CancelRequest(WatchCancelRequest { watch_id }));
+        self.send(RequestUnion::CancelRequest(WatchCancelRequest { watch_id }));
     }
 
     pub fn progress(&self) {
-        self.ask(RequestUnion::ProgressRequest(WatchProgressRequest {}));
+        self.send(RequestUnion::ProgressRequest(WatchProgressRequest {}));
     }
 
     /// Creates a watch and returns the next response, which must be the one to this request.
     pub async fn create(&mut self, create: WatchCreateRequest) -> WatchResponse {
         let what = format!("{create:?}");
-        self.ask(RequestUnion::CreateRequest(create));
+        self.send(RequestUnion::CreateRequest(create));
         let response = self.next().await;
         assert!(response.created, "{what}: response {response:?}");
         response

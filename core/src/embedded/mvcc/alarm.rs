@@ -169,14 +169,14 @@ impl Writer<'_> {
             kind,
         } = *request;
         let Some(kind) = kind.filter(|_| action != AlarmAction::Get) else {
-            let asked = if action == AlarmAction::Get {
+            let listed = if action == AlarmAction::Get {
                 list(&self.txn, kind)?.alarms
             } else {
                 Vec::new()
             };
             return Ok(AlarmResponse {
                 revision,
-                alarms: asked,
+                alarms: listed,
             });
         };
         let alarm = AlarmMember { member, kind };
