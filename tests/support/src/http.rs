@@ -1,4 +1,5 @@
-//! Plain HTTP/1.1, so that a test controls every byte that it sends and gets every byte received.
+//! A simple HTTP/1.1 client. The test controls every byte that is sent and gets every received
+//! byte.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -39,7 +40,7 @@ impl HttpResponse {
 }
 
 impl Http {
-    /// To this address, `127.0.0.1:2379` or with `http://` before it.
+    /// Connects to an address: `127.0.0.1:2379` or `http://127.0.0.1:2379`.
     pub fn to(address: &str) -> Http {
         let address = address.strip_prefix("http://").unwrap_or(address);
         let stream = TcpStream::connect(address).expect("it listens");
@@ -54,7 +55,7 @@ impl Http {
         }
     }
 
-    /// Sends bytes as they are; an error if the server takes them no more.
+    /// Sends bytes unchanged. Returns an error if the server has closed the connection.
     pub fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.stream.get_mut().write_all(bytes)
     }
@@ -64,7 +65,7 @@ impl Http {
         self.stream
             .get_mut()
             .shutdown(Shutdown::Write)
-            .expect("it is open");
+            .expect("an open connection");
     }
 
     /// Sends a whole request.
@@ -115,7 +116,7 @@ impl Http {
         Ok(response)
     }
 
-    /// Reads the head of a response; its body is still to come.
+    /// Reads the head of a response, without the body.
     pub fn head(&mut self) -> std::io::Result<HttpResponse> {
         let ended = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
         let first = self.line()?;
@@ -157,7 +158,7 @@ impl Http {
         assert_eq!(
             chunk.last(),
             Some(&b'\n'),
-            "a line each: {}",
+            "one JSON text a line: {}",
             String::from_utf8_lossy(&chunk)
         );
         serde_json::from_slice(&chunk).expect("JSON")
