@@ -71,7 +71,7 @@ fn sent(served: &Served, bytes: &[u8]) -> &'static str {
 }
 
 /// Asserts that other clients are served, and that the store is unchanged.
-fn unharmed(served: &Served, revision: i64) {
+fn check_unchanged(served: &Served, revision: i64) {
     let cluster = libkv_etcd::open(served.url(), Options::new()).expect("connected");
     assert_eq!(
         cluster
@@ -158,7 +158,7 @@ fn frames_that_are_invalid_end_their_connection() {
     ] {
         assert_eq!(sent(&served, &bytes), "closed", "{name}");
     }
-    unharmed(&served, 1);
+    check_unchanged(&served, 1);
 }
 
 /// Sends a put with this path, and reads the frames of its stream: their kinds, up to the end.
@@ -255,7 +255,7 @@ fn random_bytes_end_their_connection() {
             );
         }
     }
-    unharmed(&served, 1);
+    check_unchanged(&served, 1);
 }
 
 /// Streams that are opened and reset at once. Pings and settings from a client that never reads.
@@ -289,7 +289,7 @@ fn frame_floods_do_not_stop_others() {
         let _ = stream
             .write_all(&hello)
             .and_then(|()| stream.write_all(&flood));
-        unharmed(&served, 1);
+        check_unchanged(&served, 1);
         drop(flood);
         let grown = anonymous_bytes("self").saturating_sub(before);
         println!("after the flood of {name}: {} kB more memory", grown / 1024);
@@ -326,7 +326,7 @@ fn http_1_on_grpc_paths_is_refused() {
             );
         }
     }
-    unharmed(&served, 1);
+    check_unchanged(&served, 1);
 }
 
 /// Handshakes that are cut, that never begin, and bytes that are not a handshake.

@@ -1,5 +1,5 @@
-//! The JSON gateway (contract 15): each request is asked of our server and of a real etcd 3.5.1,
-//! and both must return what is here.
+//! The JSON gateway (contract 15): each request is sent to our server and to a real etcd 3.5.1, and
+//! both must return the response in the table.
 
 use std::fs;
 use std::process::Command;
@@ -14,11 +14,11 @@ use libkv_test_support::etcd::{self, Etcd};
 use libkv_test_support::http::{Http, HttpResponse};
 use libkv_test_support::served::Served;
 
-/// Requests in order, each with its response: HTTP's status and the body, without the ids of
-/// servers. `~` stands for a parser's own words: then only code and status are compared. `=etcd` is
-/// what a real etcd responses where it differs on purpose of ours.
+/// Requests in order, each with its response: the HTTP status and the body, without the ids of
+/// servers. `~` is any message of a parser: then only code and status are compared. `=etcd` is the
+/// response of a real etcd, where ours differs on purpose.
 const TABLE: &str = r#"
-# 15.1 paths, their aliases and what is none
+# 15.1 paths, aliases and unknown paths
 POST /v3/kv/put {"key":"aw==","value":"dg=="}
 = 200 {"header":{"revision":"2"}}
 POST /v3beta/kv/range {"key":"aw=="}
@@ -130,7 +130,7 @@ POST /v3/kv/range {"key":"aw==","sort_order":7,"count_only":true}
 POST /v3/kv/txn {"compare":[{"key":"aw==","target":"VALUE","result":3,"value":"AA=="},{"key":"aw==","target":77,"result":0,"version":"9"}]}
 = 200 {"header":{"revision":"2"},"succeeded":true}
 
-# 15.3 spellings, unknown fields, nulls, what comes twice, no body at all
+# 15.3 spellings, unknown fields, nulls, repeated fields, no body
 POST /v3/kv/range {"key":"aw==","rangeEnd":"bA==","keysOnly":true}
 = 200 {"count":"1","header":{"revision":"2"},"kvs":[{"create_revision":"2","key":"aw==","mod_revision":"2","version":"1"}]}
 POST /v3/kv/range {"key":"aw==","countOnly":true,"count_only":false}
@@ -155,7 +155,7 @@ POST /v3/kv/range
 POST /v3/lease/leases null
 = 400 3 ~
 =etcd 200 {"header":{"revision":"2"}}
-POST /v3/kv/range {"key":"aw==","count_only":true} and what follows is not read
+POST /v3/kv/range {"key":"aw==","count_only":true} text after the JSON is not read
 = 200 {"count":"1","header":{"revision":"2"}}
 POST /v3/lease/leases
 = 200 {"header":{"revision":"2"}}
@@ -201,7 +201,7 @@ POST /v3/maintenance/downgrade {"action":7,"version":"3.4"}
 POST /v3/election/leader {"name":"ZQ=="}
 = 500 {"code":2,"error":"election: no leader","message":"election: no leader"}
 
-# 15.6 what is no JSON
+# 15.6 bodies that are not a JSON object
 POST /v3/kv/range 5
 = 400 3 ~
 POST /v3/kv/range []
@@ -274,7 +274,7 @@ POST /v3/watch []
 POST /v3/election/observe x
 = 400 3 ~
 
-# what the other services say
+# the other services
 POST /v3/maintenance/defragment {}
 = 200 {}
 POST /v3/maintenance/alarm {}
@@ -329,7 +329,7 @@ POST /v3/election/leader {"name":"ZQ=="}
 POST /v3/election/resign {"leader":{"key":"ZS8xMjM=","lease":"291","name":"ZQ==","rev":"11"}}
 = 200 {"header":{"revision":"13"}}
 
-# authentication, which is off
+# authentication, which is disabled
 POST /v3/auth/status {}
 = 200 {"authRevision":"1","header":{"revision":"13"}}
 POST /v3/auth/authenticate {"name":"root","password":"secret"}
@@ -337,7 +337,7 @@ POST /v3/auth/authenticate {"name":"root","password":"secret"}
 POST /v3/auth/disable {}
 = 200 {"header":{"revision":"13"}}
 
-# 15.9 what is no call
+# 15.9 paths that are not calls
 GET /version
 = 200 {"etcdcluster":"3.7.0","etcdserver":"3.7.3","storage":"3.7.0"}
 =etcd 200 {"etcdcluster":"3.5.0","etcdserver":"3.5.1"}
@@ -371,8 +371,8 @@ OPTIONS /anything
 = 200
 "#;
 
-/// Asks one request of a connection of its own, and says what came as the table does.
-fn ask(address: &str, request: &str, parser: bool) -> (String, HttpResponse) {
+/// Sends one request over a new connection; returns the response in the form of the table.
+fn send(address: &str, request: &str, parser: bool) -> (String, HttpResponse) {
     let mut words = request.splitn(3, ' ');
     let (method, path) = (
         words.next().expect("a method"),
@@ -388,21 +388,21 @@ fn ask(address: &str, request: &str, parser: bool) -> (String, HttpResponse) {
                 "{} {} {}",
                 response.status,
                 error["code"],
-                if same { "~" } else { "no words" }
+                if same { "~" } else { "no message" }
             ),
             response,
         );
     }
-    let said: Vec<String> = text.lines().map(without_ids).collect();
+    let lines: Vec<String> = text.lines().map(without_ids).collect();
     (
-        format!("{} {}", response.status, said.join(" "))
+        format!("{} {}", response.status, lines.join(" "))
             .trim_end()
             .to_string(),
         response,
     )
 }
 
-/// A line of JSON without what differs between servers; anything else as it is.
+/// A line of JSON without the ids of servers; any other line unchanged.
 fn without_ids(line: &str) -> String {
     let Ok(mut value) = serde_json::from_str::<Value>(line) else {
         return line.to_string();
@@ -423,7 +423,7 @@ fn without_ids(line: &str) -> String {
     value.to_string()
 }
 
-/// Requests of the table, what ours and what a real etcd must response.
+/// The requests of the table, each with the responses of our server and of a real etcd.
 fn table() -> Vec<(&'static str, &'static str, &'static str)> {
     let mut rows: Vec<(&str, &str, &str)> = Vec::new();
     for line in TABLE
@@ -442,7 +442,7 @@ fn table() -> Vec<(&'static str, &'static str, &'static str)> {
     rows
 }
 
-/// What of an response's head must be the same: all but the time and how the body is sent.
+/// The headers that must be equal: all except the time and the encoding of the body.
 fn head(response: &HttpResponse) -> Vec<String> {
     let same = |name: &str| {
         !matches!(
@@ -463,7 +463,7 @@ fn requests_have_the_expected_responses() {
     let _deadline = deadline();
     let served = Served::start("gateway-table");
     for (request, should, _) in table() {
-        let (is, _) = ask(&served.url(), request, should.ends_with('~'));
+        let (is, _) = send(&served.url(), request, should.ends_with('~'));
         assert_eq!(is, should, "our server: {request}");
     }
     assert!(served.db.check().expect("a check").problems.is_empty());
@@ -477,7 +477,7 @@ fn requests_have_the_same_responses_from_a_real_etcd() {
         Err(why) => return println!("not run: the gateway's table against a real etcd ({why})"),
     };
     let etcd = Etcd::start(&program, "gateway");
-    // etcd allows all origins unless others are named
+    // etcd allows all origins by default
     let how = Serve::new("127.0.0.1:0").cors(["*"]);
     let served = Served::with(
         "gateway-etcd",
@@ -485,9 +485,9 @@ fn requests_have_the_same_responses_from_a_real_etcd() {
         how,
     );
     for (request, should, etcds) in table() {
-        let (is, theirs) = ask(&etcd.url(), request, etcds.ends_with('~'));
+        let (is, theirs) = send(&etcd.url(), request, etcds.ends_with('~'));
         assert_eq!(is, etcds, "etcd: {request}");
-        let (_, ours) = ask(&served.url(), request, false);
+        let (_, ours) = send(&served.url(), request, false);
         if should == etcds {
             assert_eq!(head(&ours), head(&theirs), "headers of {request}");
         }
@@ -548,7 +548,7 @@ fn index_names_the_server_in_one_line() {
     );
 }
 
-/// Asks with these headers.
+/// Sends a request with these headers.
 fn with_headers(
     address: &str,
     method: &str,
@@ -561,9 +561,10 @@ fn with_headers(
     http.response(true).expect("a response")
 }
 
-/// A browser sends a simple POST of any page, and only its response is kept from the page.
+/// A browser sends a simple POST from any page; it only hides the response from the page. So the
+/// server must refuse the request itself.
 #[test]
-fn foreign_origin_is_refused_before_its_request_is_carried_out() {
+fn foreign_origin_is_refused_before_its_request_runs() {
     let _deadline = deadline();
     let served = Served::start("gateway-origin");
     let put = |headers: &[&str]| {
@@ -684,7 +685,7 @@ fn host_that_is_not_in_the_whitelist_is_misdirected() {
     }
 }
 
-/// Series whose values depend on what clients did and on nothing else.
+/// Series whose values depend only on the requests of clients.
 const COUNTED: &[&str] = &[
     "etcd_mvcc_put_total",
     "etcd_mvcc_delete_total",
@@ -704,8 +705,8 @@ const NAMED: &[&str] = &[
     "os_fd_limit",
 ];
 
-/// Requests that are counted.
-fn be_counted(address: &str) {
+/// Sends the requests that the metrics count.
+fn send_counted(address: &str) {
     let txn = r#"{"success":[{"request_put":{"key":"YQ=="}},{"request_range":{"key":"Yg=="}},
         {"request_txn":{"success":[{"request_delete_range":{"key":"Yg=="}}]}}]}"#;
     for (path, body) in [
@@ -724,7 +725,7 @@ fn be_counted(address: &str) {
     }
 }
 
-/// The lines of `/metrics` with these series, of some methods only.
+/// The lines of `/metrics` with these series, for some methods.
 fn counted(address: &str) -> Vec<String> {
     let text = Http::to(address).call("GET", "/metrics", b"").text();
     let is_of = |line: &str, series: &[&str]| {
@@ -748,7 +749,7 @@ fn counted(address: &str) -> Vec<String> {
     lines
 }
 
-/// Reads until this is so: a call is counted after its response has gone out.
+/// Reads until `is_so` is true: a call is counted after its response is sent.
 fn until(read: impl Fn() -> Vec<String>, is_so: impl Fn(&[String]) -> bool) -> Vec<String> {
     let end = Instant::now() + Duration::from_secs(20);
     loop {
@@ -761,7 +762,7 @@ fn until(read: impl Fn() -> Vec<String>, is_so: impl Fn(&[String]) -> bool) -> V
 }
 
 #[test]
-fn metrics_count_what_went_through_the_server() {
+fn metrics_count_the_requests() {
     let _deadline = deadline();
     let served = Served::with(
         "gateway-counted",
@@ -798,7 +799,7 @@ fn metrics_count_what_went_through_the_server() {
         "os_fd_used".into(),
         "os_fd_limit".into(),
     ];
-    be_counted(&served.url());
+    send_counted(&served.url());
     let ours = || counted(&served.url());
     let is = until(ours, |is| should.iter().all(|line| is.contains(line)));
     for line in &should {
@@ -826,7 +827,7 @@ fn metrics_count_what_went_through_the_server() {
     match etcd::program() {
         Ok(program) => {
             let etcd = Etcd::start(&program, "gateway-counted");
-            be_counted(&etcd.url());
+            send_counted(&etcd.url());
             let theirs = until(|| counted(&etcd.url()), |theirs| theirs == is);
             assert_eq!(is, theirs, "a real etcd");
         }
@@ -837,7 +838,7 @@ fn metrics_count_what_went_through_the_server() {
         .text();
     assert!(
         !basic.contains("grpc_server_handling_seconds"),
-        "only where it was asked for"
+        "only with extensive metrics"
     );
 }
 
@@ -872,7 +873,7 @@ fn metrics_address_has_no_calls() {
     served.server.close();
     assert!(
         std::net::TcpStream::connect(addresses[0].trim_start_matches("http://")).is_err(),
-        "it is free again"
+        "the address is free again"
     );
 }
 
@@ -880,7 +881,7 @@ fn metrics_address_has_no_calls() {
 fn timeout_header_that_is_invalid_is_refused() {
     let _deadline = deadline();
     let served = Served::start("gateway-time");
-    for (time, status, said) in [
+    for (time, status, message) in [
         ("1S", 200, None),
         ("x", 400, Some("invalid grpc-timeout: x")),
     ] {
@@ -895,10 +896,10 @@ fn timeout_header_that_is_invalid_is_refused() {
         let body: Value = serde_json::from_slice(&response.body).expect("JSON");
         assert_eq!(
             (response.status, body["message"].as_str()),
-            (status, said),
+            (status, message),
             "{time}"
         );
-        assert_eq!(body["code"].as_i64(), said.map(|_| 3), "{time}");
+        assert_eq!(body["code"].as_i64(), message.map(|_| 3), "{time}");
     }
 }
 
@@ -916,7 +917,7 @@ fn authorization_token_is_accepted() {
     assert_eq!(http.response(true).expect("a response").status, 200);
 }
 
-/// A watch's responses, from its head on.
+/// Starts a watch and reads the head of its response.
 fn watch(address: &str, body: &str) -> Http {
     let mut http = Http::to(address);
     http.request("POST", "/v3/watch", &[], body.as_bytes());
@@ -932,7 +933,7 @@ fn watch(address: &str, body: &str) -> Http {
     http
 }
 
-/// The next message, without what differs between servers.
+/// The next message, without the ids of servers.
 fn next(http: &mut Http) -> String {
     without_ids(&http.message().to_string())
 }
@@ -947,7 +948,7 @@ fn streams_of(address: &str) {
         )
     };
     put(r#"{"key":"YQ==","value":"MQ=="}"#);
-    // two that follow each other, and a blank
+    // two requests without a separator, and a third after whitespace
     let mut http = watch(
         address,
         "{\"create_request\":{\"key\":\"YQ==\"}}{\"createRequest\":{\"key\":\"YQ==\",\"watch_id\":\"-4\",\
@@ -963,7 +964,7 @@ fn streams_of(address: &str) {
     let created = r#"{"result":{"created":true,"header":{"revision":"2"},"watch_id":"-4"}}"#;
     let progress = r#"{"result":{"header":{"revision":"2"},"watch_id":"-1"}}"#;
     assert_eq!(more, [created, event, progress]);
-    // the body is at its end, the watch is not
+    // the request body has ended, the watch has not
     put(r#"{"key":"YQ==","value":"Mg=="}"#);
     let event = r#"[{"kv":{"create_revision":"2","key":"YQ==","mod_revision":"3","value":"Mg==","version":"2"}}]"#;
     let mut ids: Vec<String> = (0..2)
@@ -1001,9 +1002,9 @@ fn watch_stream_accepts_requests_while_it_responds() {
     let mut http = Http::to(&served.url());
     let chunk = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
     http.send(b"POST /v3/watch HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
-        .expect("it is taken");
+        .expect("sent");
     http.send(chunk(r#"{"create_request":{"key":"YQ=="}}"#).as_bytes())
-        .expect("it is taken");
+        .expect("sent");
     assert_eq!(http.head().expect("a response").status, 200);
     assert_eq!(
         next(&mut http),
@@ -1011,9 +1012,9 @@ fn watch_stream_accepts_requests_while_it_responds() {
     );
     // cut in the middle of a string
     http.send(chunk(r#"{"create_request":{"key":"Y"#).as_bytes())
-        .expect("it is taken");
+        .expect("sent");
     http.send(chunk(r#"g=="}}{"cancel_request":{"watch_id":"0"}}"#).as_bytes())
-        .expect("it is taken");
+        .expect("sent");
     assert_eq!(
         next(&mut http),
         r#"{"result":{"created":true,"header":{"revision":"1"},"watch_id":"1"}}"#
@@ -1029,20 +1030,20 @@ fn observe_reports_each_leader() {
     let _deadline = deadline();
     let served = Served::start("gateway-observe");
     let address = served.url();
-    let ask = |path: &str, body: &str| {
+    let post = |path: &str, body: &str| {
         let response = Http::to(&address).call("POST", path, body.as_bytes());
         assert_eq!(response.status, 200, "{path}: {}", response.text());
     };
-    ask("/v3/lease/grant", r#"{"TTL":600,"ID":291}"#);
+    post("/v3/lease/grant", r#"{"TTL":600,"ID":291}"#);
     let mut http = Http::to(&address);
     http.request("POST", "/v3/election/observe", &[], br#"{"name":"ZQ=="}"#);
-    ask(
+    post(
         "/v3/election/campaign",
         r#"{"name":"ZQ==","lease":291,"value":"djE="}"#,
     );
     assert_eq!(http.head().expect("a response").status, 200);
     assert_eq!(http.message()["result"]["kv"]["value"], "djE=");
-    ask(
+    post(
         "/v3/election/proclaim",
         r#"{"leader":{"key":"ZS8xMjM=","lease":"291","name":"ZQ==","rev":"2"},"value":"djI="}"#,
     );
@@ -1062,19 +1063,19 @@ fn streams_end_when_the_server_closes() {
     assert_eq!(last, should);
     assert!(
         matches!(http.chunk(), Ok(None)),
-        "the body ends as it should"
+        "the body ends with the last chunk"
     );
 }
 
-/// Asks with Python's own client, which speaks HTTP/1.1 alone over TLS.
+/// Sends requests with Python's HTTP client, which uses only HTTP/1.1 over TLS.
 const OVER_TLS: &str = r#"
 import http.client, ssl, sys
 address, ca = sys.argv[1:]
 context = ssl.create_default_context(cafile=ca)
-asked = http.client.HTTPSConnection(address.removeprefix("https://"), context=context, timeout=20)
+connection = http.client.HTTPSConnection(address.removeprefix("https://"), context=context, timeout=20)
 for method, path, body in [("POST", "/v3/kv/put", '{"key":"aw=="}'), ("GET", "/version", None), ("GET", "/health", None)]:
-    asked.request(method, path, body)
-    response = asked.getresponse()
+    connection.request(method, path, body)
+    response = connection.getresponse()
     print(response.status, response.read().decode().strip())
 "#;
 
@@ -1097,15 +1098,15 @@ fn gateway_over_tls() {
         Options::new().limits(LimitsPreset::Etcd),
         how,
     );
-    let asked = Command::new("python3")
+    let output = Command::new("python3")
         .args(["-c", OVER_TLS, &served.url()])
         .arg(&cert)
         .output();
     let _ = fs::remove_dir_all(&dir);
-    match asked {
+    match output {
         Err(error) => println!("not run: the gateway over TLS (python3: {error})"),
-        Ok(asked) => {
-            let said: Vec<String> = String::from_utf8_lossy(&asked.stdout)
+        Ok(output) => {
+            let lines: Vec<String> = String::from_utf8_lossy(&output.stdout)
                 .lines()
                 .map(|line| {
                     line.split_once(' ')
@@ -1117,7 +1118,7 @@ fn gateway_over_tls() {
                 r#"200 {"etcdcluster":"3.7.0","etcdserver":"3.7.3","storage":"3.7.0"}"#,
                 r#"200 {"health":"true","reason":""}"#,
             ];
-            assert_eq!(said, should, "{}", String::from_utf8_lossy(&asked.stderr));
+            assert_eq!(lines, should, "{}", String::from_utf8_lossy(&output.stderr));
         }
     }
 }
