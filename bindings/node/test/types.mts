@@ -1,4 +1,4 @@
-// Every call, in TypeScript: compiled by `tsc --strict`, never run.
+// Every call in TypeScript: compiled by `tsc --strict`, not run.
 import libkv, {
   type AlarmMember,
   type Bytes,
@@ -267,7 +267,7 @@ async function live(db: Db): Promise<void> {
   if (election.isLeader && election.revision > 0) await election.resign()
 }
 
-function twins(): void {
+function synchronousCalls(): void {
   const db = openSync(':memory:')
   db.putSync('k', 'v', { prevKv: true }).prevKv?.createRevision
   db.putSync(Put('k', 'v'))
