@@ -647,7 +647,7 @@ typedef struct kv_problem {
 // A defect of libkv; never expected.
 #define KV_INTERNAL 30
 
-// The write may or may not have happened; the message says how to find out.
+// The write may or may not have happened; the message explains how to find out.
 #define KV_UNKNOWN_OUTCOME 31
 
 #ifdef __cplusplus

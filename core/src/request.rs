@@ -394,7 +394,7 @@ impl Compare {
 /// One operation of a [`Txn`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
-    /// A read; it sees the effects of earlier operations of the txn.
+    /// A read; its result includes the effects of earlier operations of the txn.
     Range(Range),
     /// A put.
     Put(Put),
@@ -658,7 +658,7 @@ impl LeaseGrant {
         }
     }
 
-    /// Asks for this id; 0: the store chooses one.
+    /// Requests this id; 0: the store chooses one.
     pub fn id(mut self, id: LeaseId) -> LeaseGrant {
         self.id = id;
         self

@@ -388,8 +388,8 @@ fn corrupt_store_refuses_writes() {
         .into(),
         LeaseRevoke { id: 7 }.into(),
     ] {
-        let say = format!("{request:?}");
-        assert_eq!(response(&db, request), Err(Code::Corrupt), "{say}");
+        let name = format!("{request:?}");
+        assert_eq!(response(&db, request), Err(Code::Corrupt), "{name}");
     }
     let error = db.put(Put::new("k", "v")).expect_err("refused");
     assert!(

@@ -247,7 +247,7 @@ impl Run {
         }
         for (follower, misses) in self.followers.iter_mut().zip(before) {
             follower.compacted.push(to);
-            let verdict = match follower.seen {
+            let must_end = match follower.seen {
                 // no event can have been read ahead
                 LastRead::Nothing | LastRead::NothingOfPast | LastRead::Idle if misses => {
                     MustEnd::Yes
@@ -255,7 +255,7 @@ impl Run {
                 LastRead::Nothing | LastRead::Idle if looked => MustEnd::No,
                 _ => MustEnd::Perhaps,
             };
-            follower.must_end = follower.must_end.max(verdict);
+            follower.must_end = follower.must_end.max(must_end);
         }
     }
 

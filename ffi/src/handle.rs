@@ -1,6 +1,6 @@
 //! Handles: what the opaque types of the header stand for.
 //!
-//! A handle is a box that begins with a magic word of its kind; the opaque type that C sees has no
+//! A handle is a box that begins with a magic word of its kind; the opaque type in C has no
 //! value. What a pointer of C means is decided in `pointers.rs`.
 #![allow(unsafe_code)]
 

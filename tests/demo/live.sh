@@ -70,13 +70,13 @@ in_time "no process leads" led_by_other none
 for _ in $(seq $kills); do
     sleep 0.2 # the leader leads for a while
     killed=$pid former=$name
-    died=$(date +%s%N)
+    killed_at=$(date +%s%N)
     kill -9 "$killed" || fail "the leader had already ended: $(cat "$work/$former.leader")"
     wait "$killed" 2>/dev/null # hides the shell's message about the kill
     in_time "no process leads after $former" led_by_other "$killed"
     # the new leader prints the time when it began to lead
     in_time "$name does not print that it leads" test -s "$work/led.$name"
-    echo $(($(date +%s%N) - died)) >>"$work/killed"
+    echo $(($(date +%s%N) - killed_at)) >>"$work/killed"
     campaign "$former"
 done
 wait $editor || fail "the editor"

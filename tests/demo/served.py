@@ -91,21 +91,21 @@ def check(seen: Path, written: list[Path]) -> None:
         return base64.b64decode(part or "").decode()
 
     events = [event for line in seen.read_text().splitlines() for event in json.loads(line).get("Events") or []]
-    saw = [
+    received = [
         f"{event['kv']['mod_revision']} {text(event['kv']['key'])} {'-' if event.get('type') else text(event['kv'].get('value'))}"
         for event in events
     ]
-    wrote = [line for path in written for line in path.read_text().splitlines()]
-    wrote.sort(key=lambda line: int(line.split()[0]))
-    end = saw.pop() if saw else ""
+    expected = [line for path in written for line in path.read_text().splitlines()]
+    expected.sort(key=lambda line: int(line.split()[0]))
+    end = received.pop() if received else ""
     if not end.endswith(" shop/end over"):
         sys.exit(f"the last event of etcdctl is not the end, but {end!r}")
-    for at, (a, b) in enumerate(zip(saw, wrote)):
+    for at, (a, b) in enumerate(zip(received, expected)):
         if a != b:
             sys.exit(f"event {at + 1}: etcdctl has {a!r}, but {b!r} was written")
-    if len(saw) != len(wrote):
-        sys.exit(f"etcdctl has {len(saw)} changes, but {len(wrote)} were written")
-    print(f"etcdctl got {len(saw)} changes of {len(written)} local programs, each once and in order")
+    if len(received) != len(expected):
+        sys.exit(f"etcdctl has {len(received)} changes, but {len(expected)} were written")
+    print(f"etcdctl got {len(received)} changes of {len(written)} local programs, each once and in order")
 
 
 def main() -> None:

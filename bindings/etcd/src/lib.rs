@@ -26,7 +26,7 @@
 //!   keep-alives on it; the first one is chosen at random. When it fails, or has lost its leader,
 //!   another one is used: reads are sent again, for the time of `request_timeout_ms`. A write is
 //!   sent again only if no server can have received it; otherwise the call returns
-//!   `unknown_outcome`, whose message says how to find out. If no endpoint can be reached for
+//!   `unknown_outcome`, whose message explains how to find out. If no endpoint can be reached for
 //!   `connect_timeout_ms`, the call returns `unavailable`, which names each endpoint with its
 //!   reason.
 //! - **`keep_alive_ms`** is the time without received data after which a connection is probed;

@@ -221,7 +221,7 @@ const COMMANDS: &str = r#"
     version
 "#;
 
-/// Calls that are not implemented yet must fail with an error that says so.
+/// Calls that are not implemented yet must fail with an error (gRPC code `Unimplemented`).
 const NOT_YET: &str = r#"
     auth enable
     user add someone --no-password

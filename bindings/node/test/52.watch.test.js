@@ -79,13 +79,13 @@ test('watch: keys and options in one object or two', async (t) => {
 
 test('watch: prevKv', async (t) => {
   const db = await memory(t)
-  const [plain, asked] = [
+  const [plain, withPrevious] = [
     db.watch('k', { startRevision: 1 }),
     db.watch('k', { startRevision: 1, prevKv: true }),
   ]
   await db.put('k', '1')
   await db.put('k', '2')
-  const [first, second] = [(await asked.next()).value, (await asked.next()).value]
+  const [first, second] = [(await withPrevious.next()).value, (await withPrevious.next()).value]
   assert.strictEqual(first.events[0].prevKv, undefined)
   assert.strictEqual(`${second.events[0].prevKv.value}`, '1')
   await plain.next()

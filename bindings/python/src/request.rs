@@ -312,7 +312,7 @@ impl Compare {
             Ok(range) => {
                 let range = &range.get().0;
                 if *range != libkv::Range::new(range.range.clone()) {
-                    let message = "the Range of a Compare says which keys and nothing else";
+                    let message = "the Range of a Compare has only keys, no other option";
                     return Err(PyValueError::new_err(message));
                 }
                 range.range.clone()

@@ -632,25 +632,25 @@ def test_lease_on_the_loop(run: Run, db: libkv.aio.Db) -> None:
         assert (await db.lease_revoke(7)).revision == 3
         with pytest.raises(libkv.LeaseNotFoundError):
             await db.lease_revoke(7)
-        told: list[int] = []
+        calls: list[int] = []
         async with db.lease(60, end_with_process=True) as lease:
             await db.put("k", lease=lease.id)
             assert (lease.ttl_seconds, lease.lost) == (60, False)
             assert 58 <= lease.remaining <= 60
             assert "aio.Lease" in repr(lease)
-            lease.on_lost(lambda: told.append(0))
+            lease.on_lost(lambda: calls.append(0))
             with pytest.raises(TypeError):
                 lease.on_lost(None)  # type: ignore[arg-type]
         assert await db.get("k") is None
         await lease.close()
-        assert told == []
+        assert calls == []
 
     run(main())
 
 
 def test_lease_loss_is_reported_on_the_loop(run: Run, db: libkv.aio.Db) -> None:
     async def main() -> None:
-        lease, told, wrong = await db.lease(3), asyncio.Event(), asyncio.Event()
+        lease, called, wrong = await db.lease(3), asyncio.Event(), asyncio.Event()
         asyncio.get_running_loop().set_exception_handler(lambda *_: wrong.set())
 
         def broken() -> None:
@@ -658,18 +658,18 @@ def test_lease_loss_is_reported_on_the_loop(run: Run, db: libkv.aio.Db) -> None:
 
         def callback() -> None:
             assert asyncio.get_running_loop()
-            told.set()
+            called.set()
 
         lease.on_lost(broken)
         lease.on_lost(callback)
         await db.lease_revoke(lease.id)
         async with asyncio.timeout(60):
-            await told.wait()
+            await called.wait()
             await wrong.wait()
             assert lease.lost
-            told.clear()
+            called.clear()
             lease.on_lost(callback)
-            await told.wait()
+            await called.wait()
         await lease.close()
 
     run(main())

@@ -391,13 +391,13 @@ def test_lease_keeps_itself_alive(kv: libkv.Db) -> None:
         assert 58 <= lease.remaining <= 60
         assert not lease.lost
         assert str(lease.id) in repr(lease)
-        told: list[int] = []
-        lease.on_lost(lambda: told.append(1))
+        calls: list[int] = []
+        lease.on_lost(lambda: calls.append(1))
     assert kv.get("mine") is None
     assert kv.lease_list() == []
     lease.close()
     assert not lease.lost
-    assert told == []
+    assert calls == []
     collected = kv.lease(60, end_with_process=True)
     kv.put("mine", lease=collected.id)
     del collected
@@ -417,11 +417,11 @@ def test_lease_loss_is_reported_on_a_thread(kv: libkv.Db, monkeypatch: pytest.Mo
     wrong: list[Any] = []
     monkeypatch.setattr(sys, "unraisablehook", wrong.append)
     lease = kv.lease(LOSES_SOON)
-    told, threads = threading.Semaphore(0), set()
+    called, threads = threading.Semaphore(0), set()
 
     def callback() -> None:
         threads.add(threading.get_ident())
-        told.release()
+        called.release()
 
     def broken() -> None:
         raise KeyError("mine")
@@ -429,13 +429,13 @@ def test_lease_loss_is_reported_on_a_thread(kv: libkv.Db, monkeypatch: pytest.Mo
     lease.on_lost(broken)
     lease.on_lost(callback)
     kv.lease_revoke(lease.id)
-    assert told.acquire(timeout=WAIT_LIMIT_SECONDS)
+    assert called.acquire(timeout=WAIT_LIMIT_SECONDS)
     assert lease.lost
     assert "lost" in repr(lease)
     assert lease.remaining == 0
     lease.on_lost(callback)
-    assert told.acquire(timeout=WAIT_LIMIT_SECONDS)
-    assert not told.acquire(timeout=0.01)
+    assert called.acquire(timeout=WAIT_LIMIT_SECONDS)
+    assert not called.acquire(timeout=0.01)
     assert threading.get_ident() not in threads
     assert [error.exc_type for error in wrong] == [KeyError]
     lease.close()

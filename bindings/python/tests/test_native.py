@@ -87,9 +87,9 @@ def test_open_accepts_every_option(tmp_path: Path) -> None:
 
 def test_memory_accepts_every_durability() -> None:
     names: tuple[Literal["sync", "lazy", "none"], ...] = ("sync", "lazy", "none")
-    for asked in names:
-        with libkv.open(":memory:", durability=asked) as db:
-            assert db.status().durability == asked
+    for durability in names:
+        with libkv.open(":memory:", durability=durability) as db:
+            assert db.status().durability == durability
             for write in names:
                 db.put("k", "v", durability=write)
                 assert db.delete("k", durability=write).deleted == 1
@@ -751,7 +751,7 @@ def test_error_has_lease_and_key_as_fields(kv: libkv.Db) -> None:
 
 
 def test_panic_becomes_an_exception(capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(libkv.InternalError, match="asked for"):
+    with pytest.raises(libkv.InternalError, match="panic for a test"):
         _libkv._panic()
     capfd.readouterr()
 

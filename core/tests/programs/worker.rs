@@ -416,11 +416,11 @@ fn lock(store: &str, file: &str) {
         lock.acquire(None).expect("acquired");
         let (pid, revision) = (std::process::id(), lock.revision());
         // one write for the whole line: this process may be killed between two
-        let mut say = |what| {
+        let mut record = |what| {
             log.write_all(format!("{what} {pid} {revision}\n").as_bytes())
                 .expect("written")
         };
-        say("enter");
+        record("enter");
         // a write that must fail for a former holder is a txn with a compare
         let mine = Compare::create_revision(lock.key(), CompareResult::Equal, revision);
         let fenced = Txn::new()
@@ -430,7 +430,7 @@ fn lock(store: &str, file: &str) {
             db.txn(fenced).expect("a txn").succeeded,
             "it holds the lock"
         );
-        say("leave");
+        record("leave");
         lock.release().expect("released");
     }
 }

@@ -94,13 +94,13 @@ impl Row {
         let mut ratios = self.ratios();
         ratios.sort_by(f64::total_cmp);
         let ratio = median(&ratios);
-        let verdict = if ratio <= self.reach {
+        let result = if ratio <= self.reach {
             "reached"
         } else {
             "SHORT"
         };
         format!(
-            "{:<18} {:>12.0} {:>12.0}  {:>6.2} [{:.2} .. {:.2}]  reach {:<6} {verdict:<8} {} {}",
+            "{:<18} {:>12.0} {:>12.0}  {:>6.2} [{:.2} .. {:.2}]  reach {:<6} {result:<8} {} {}",
             self.name,
             median(&self.ours_ns),
             median(&self.ref_ns),

@@ -533,7 +533,7 @@ fn deviations_are_listed() {
         let differs = case.lines.iter().any(|line| line.etcd.is_some());
         assert_eq!(
             differs, case.deviates,
-            "{}: a case says `deviates` if and only if it has an =etcd line",
+            "{}: a case has the line `deviates` if and only if it has an =etcd line",
             case.name
         );
         if differs {

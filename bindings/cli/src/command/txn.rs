@@ -372,9 +372,9 @@ mod tests {
 
     #[test]
     fn a_bad_line_is_named() {
-        let said = txn("mod(k) > 0\n\nput k v\npuf k\n")
+        let message = txn("mod(k) > 0\n\nput k v\npuf k\n")
             .expect_err("it has no puf")
             .to_string();
-        assert!(said.starts_with("line 4: "), "{said}");
+        assert!(message.starts_with("line 4: "), "{message}");
     }
 }

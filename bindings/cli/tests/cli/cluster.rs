@@ -151,12 +151,12 @@ fn transfer_from_a_store_to_a_cluster_and_back() {
 fn endpoint_that_does_not_respond_is_named() {
     let place = Place::new();
     let ran = place.kv("-s etcd://127.0.0.1:1,127.0.0.1:2 --dial-timeout 200ms get a");
-    let said = ran.refused(4);
+    let printed = ran.refused(4);
     assert!(
-        said.contains("unavailable")
-            && said.contains("127.0.0.1:1")
-            && said.contains("127.0.0.1:2"),
-        "{said}"
+        printed.contains("unavailable")
+            && printed.contains("127.0.0.1:1")
+            && printed.contains("127.0.0.1:2"),
+        "{printed}"
     );
 }
 
@@ -183,10 +183,12 @@ fn import_that_a_cluster_refuses_names_its_position() {
     place.kv("-s here put large --file value").ok();
     place.kv("-s here export file").ok();
     let ran = cluster.kv("import file");
-    let said = ran.refused(2);
+    let printed = ran.refused(2);
     assert!(
-        said.contains("too_large") && said.contains("large on") && said.contains("1 pair written"),
-        "{said}"
+        printed.contains("too_large")
+            && printed.contains("large on")
+            && printed.contains("1 pair written"),
+        "{printed}"
     );
 }
 
@@ -239,11 +241,11 @@ fn lease_is_kept_alive_over_a_restart_of_its_cluster() {
 /// A TCP proxy in front of a server. From some moment on it forwards no more calls.
 struct Gate {
     address: String,
-    hangs: Arc<AtomicBool>,
+    stopped: Arc<AtomicBool>,
     /// The number of calls that it forwards, besides the first call of each connection.
     passes: Arc<AtomicUsize>,
     /// Receives a message for each call that was not forwarded.
-    hanging: Receiver<()>,
+    blocked_calls: Receiver<()>,
 }
 
 impl Gate {
@@ -251,14 +253,14 @@ impl Gate {
         let server = server.trim_start_matches("http://").to_string();
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = format!("http://{}", listener.local_addr().expect("it is bound"));
-        let hangs = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::new(AtomicBool::new(false));
         let passes = Arc::new(AtomicUsize::new(usize::MAX));
-        let (tell, hanging) = mpsc::channel();
+        let (blocked, blocked_calls) = mpsc::channel();
         let gate = Gate {
             address,
-            hangs: hangs.clone(),
+            stopped: stopped.clone(),
             passes: passes.clone(),
-            hanging,
+            blocked_calls,
         };
         std::thread::spawn(move || {
             for client in listener.incoming() {
@@ -270,7 +272,7 @@ impl Gate {
                     return;
                 };
                 std::thread::spawn(move || std::io::copy(&mut responses, &mut back));
-                let (tell, hangs, passes) = (tell.clone(), hangs.clone(), passes.clone());
+                let (blocked, stopped, passes) = (blocked.clone(), stopped.clone(), passes.clone());
                 std::thread::spawn(move || {
                     let mut bytes = [0; 16 << 10];
                     while let Ok(length @ 1..) = client.read(&mut bytes) {
@@ -280,12 +282,12 @@ impl Gate {
                                 .fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less)
                                 .is_err()
                         {
-                            hangs.store(true, Ordering::Release);
+                            stopped.store(true, Ordering::Release);
                         }
-                        if !hangs.load(Ordering::Acquire) {
+                        if !stopped.load(Ordering::Acquire) {
                             let _ = server.write_all(&bytes[..length]);
                         } else if has_headers(&bytes[..length]) {
-                            let _ = tell.send(());
+                            let _ = blocked.send(());
                         }
                     }
                 });
@@ -322,8 +324,8 @@ fn keep_alive_without_a_response_ends_with_ctrl_c() {
         keeping.line(),
         "lease 000000000000001f keepalived with TTL(6)"
     );
-    gate.hangs.store(true, Ordering::Release);
-    gate.hanging.recv().expect("the proxy runs");
+    gate.stopped.store(true, Ordering::Release);
+    gate.blocked_calls.recv().expect("the proxy runs");
     let ended = keeping.end_by(Signal::INT);
     assert_eq!((ended.status, ended.err.as_str()), (130, ""));
 }
@@ -365,7 +367,7 @@ fn lock_and_elect_end_in_time_on_a_silent_cluster() {
         let waiting = cluster
             .place
             .start(&format!("-s {} {command}", gate.address));
-        gate.hanging
+        gate.blocked_calls
             .recv_timeout(std::time::Duration::from_secs(20))
             .expect("a call that is not forwarded");
         let ended = waiting.end_by(Signal::INT);
@@ -414,14 +416,14 @@ fn status_hides_the_number_of_keys_from_users_without_rights() {
         ))
     };
     assert!(status("root", "").ok().contains("keys        1\n"));
-    let said = status("reader", "").ok();
+    let printed = status("reader", "").ok();
     assert!(
-        said.contains("keys        unknown: this user may not read all keys\n"),
-        "{said}"
+        printed.contains("keys        unknown: this user may not read all keys\n"),
+        "{printed}"
     );
     assert!(
-        said.contains("revision    2\n"),
-        "the compacted revision is unknown too: {said}"
+        printed.contains("revision    2\n"),
+        "the compacted revision is unknown too: {printed}"
     );
     assert_eq!(status("root", "--json").json()[0]["keys"], json!(1));
     assert_eq!(status("reader", "--json").json()[0]["keys"], json!(null));

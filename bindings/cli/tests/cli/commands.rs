@@ -19,9 +19,9 @@ fn store() -> Place {
 #[test]
 fn no_arguments_print_an_introduction() {
     let place = Place::new();
-    let said = place.kv("").ok();
+    let printed = place.kv("").ok();
     for word in ["kv put greeting hello", "kv serve", "kv --help", "KV_STORE"] {
-        assert!(said.contains(word), "{word}");
+        assert!(printed.contains(word), "{word}");
     }
 }
 
@@ -72,8 +72,8 @@ fn store_is_named_by_option_or_variable() {
     );
     let mut command = place.command(["get", "c"]);
     command.env_remove("KV_STORE");
-    let said = feed(command, b"");
-    assert!(said.refused(2).contains("KV_STORE"));
+    let printed = feed(command, b"");
+    assert!(printed.refused(2).contains("KV_STORE"));
     // no directory is created for an address without a scheme
     assert!(
         place
@@ -415,13 +415,13 @@ fn time_in_place_of_a_revision() {
 #[test]
 fn status_and_check() {
     let place = store();
-    let said = place.kv("status").ok();
+    let printed = place.kv("status").ok();
     for line in [
         "revision    6 (all of the history is kept)",
         "keys        2",
         "durability  sync",
     ] {
-        assert!(said.contains(line), "{said}");
+        assert!(printed.contains(line), "{printed}");
     }
     let status = &place.kv("status --json").json()[0];
     assert_eq!(

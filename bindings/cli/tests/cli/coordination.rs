@@ -374,7 +374,7 @@ fn signals_ignored_at_start_stay_ignored() {
             // serve writes its first line to standard error, the others to standard output
             command.stderr(Stdio::piped());
             let mut running = Running::new(command);
-            let said = if line.starts_with("serve") {
+            let printed = if line.starts_with("serve") {
                 running.err_line()
             } else {
                 running.line()
@@ -382,12 +382,12 @@ fn signals_ignored_at_start_stay_ignored() {
             let masks = Masks::of(running.child.id());
             assert!(
                 masks.ignored & 1 << (number - 1) != 0,
-                "{name}: {line}: {said}"
+                "{name}: {line}: {printed}"
             );
             assert_eq!(
                 masks.caught & 1 << (number - 1),
                 0,
-                "{name}: {line}: {said}"
+                "{name}: {line}: {printed}"
             );
             for other in [1, 2, 15].into_iter().filter(|other| *other != number) {
                 assert!(

@@ -96,15 +96,15 @@ fn flags_of_etcd_in_every_form() {
         let mut command = place.command(["serve"]);
         command.args(&form).args(cluster);
         let mut running = Running::new(command);
-        let mut said = String::new();
-        while !said.contains("ready to serve client requests") {
+        let mut printed = String::new();
+        while !printed.contains("ready to serve client requests") {
             let line = running.err_line();
-            assert!(!line.is_empty(), "{form:?}: {said}");
-            said += &line;
-            said += "\n";
+            assert!(!line.is_empty(), "{form:?}: {printed}");
+            printed += &line;
+            printed += "\n";
         }
-        assert_eq!(said.matches("has no effect").count(), 4, "{said}");
-        assert!(said.contains(&socket), "{said}");
+        assert_eq!(printed.matches("has no effect").count(), 4, "{printed}");
+        assert!(printed.contains(&socket), "{printed}");
         place.kv(&format!("-s {socket} put a 1")).ok();
         assert_eq!(running.end_by(Signal::TERM).status, 0);
     }
@@ -186,9 +186,9 @@ fn init_daemon_is_notified_when_it_is_ready() {
         let mut command = place.command(["serve", "store", "--listen-client-urls", "unix:serving"]);
         command.env("NOTIFY_SOCKET", name);
         let running = Running::new(command);
-        let mut said = [0; 64];
-        let length = socket.recv(&mut said).expect("the message READY=1");
-        assert_eq!(&said[..length], b"READY=1");
+        let mut printed = [0; 64];
+        let length = socket.recv(&mut printed).expect("the message READY=1");
+        assert_eq!(&printed[..length], b"READY=1");
         place
             .kv(&format!(
                 "-s unix://{} put a 1",

@@ -249,9 +249,9 @@ fn image_of_bitnami_and_compose_file_of_apisix() {
         ],
     );
     for unknown in ["ETCD_BASE_DIR", "ETCD_ON_K8S"] {
-        let said = format!("unrecognized environment variable {unknown}");
+        let printed = format!("unrecognized environment variable {unknown}");
         assert!(
-            log.iter().any(|line| line.contains(&said)),
+            log.iter().any(|line| line.contains(&printed)),
             "{unknown}: {log:#?}"
         );
     }

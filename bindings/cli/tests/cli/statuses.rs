@@ -35,8 +35,8 @@ fn exit_status_of_each_kind_of_failure() {
     ];
     for (status, line) in kinds {
         let ran = place.kv(line);
-        let said = ran.refused(status);
-        assert_eq!(status == 1, said.is_empty(), "{line}: {said}");
+        let printed = ran.refused(status);
+        assert_eq!(status == 1, printed.is_empty(), "{line}: {printed}");
     }
     std::fs::write(place.path("file"), "no store").expect("a file");
     assert!(place.kv("-s file get a").refused(4).contains("not_a_store"));
@@ -51,8 +51,8 @@ fn busy_names_the_process_that_holds_the_store() {
     let place = Place::new();
     let clock = Clock::new(1_000_000);
     let db = Db::open(place.path("store"), Options::new().clock(clock)).expect("a store");
-    let said = place.kv("get a --busy-timeout 0");
-    assert!(said.refused(6).contains("busy"), "{said:?}");
+    let printed = place.kv("get a --busy-timeout 0");
+    assert!(printed.refused(6).contains("busy"), "{printed:?}");
     drop(db);
     assert_eq!(place.kv("get a").refused(1), "");
 }
@@ -83,14 +83,14 @@ fn closed_output_ends_a_command_without_a_message() {
             out,
             std::io::BufReader::new(spare(child)),
         ));
-        let mut said = String::new();
-        std::io::Read::read_to_string(err, &mut said).expect("text");
+        let mut printed = String::new();
+        std::io::Read::read_to_string(err, &mut printed).expect("text");
         let status = crate::support::code(child.wait().expect("it ends"));
         assert!(
             status == 141 || (status == 0 && line.starts_with("history")),
             "{line}: {status}"
         );
-        assert_eq!(said, "", "{line}");
+        assert_eq!(printed, "", "{line}");
     }
 }
 
@@ -169,14 +169,15 @@ fn damaged_store_has_its_problems_listed() {
     }
     let ran = place.kv("check");
     assert_eq!((ran.status, ran.err.as_str()), (1, ""), "{ran:?}");
-    let said = ran.text();
-    let last = said.lines().last().expect("a line");
+    let printed = ran.text();
+    let last = printed.lines().last().expect("a line");
     assert!(
-        said.lines()
+        printed
+            .lines()
             .next()
             .is_some_and(|line| line.starts_with('I'))
             && last.contains("problem"),
-        "{said}"
+        "{printed}"
     );
     let problems = &serde_json::from_slice::<serde_json::Value>(&place.kv("check --json").out)
         .expect("JSON")["problems"];

@@ -247,11 +247,11 @@ impl Serving {
         }
         command.args(flags).stdout(Stdio::piped());
         let mut running = Running::new(command);
-        let mut said = String::new();
+        let mut printed = String::new();
         loop {
             let line = running.err_line();
             if line.is_empty() {
-                panic!("the server ended before it was ready: {said}");
+                panic!("the server ended before it was ready: {printed}");
             }
             if let Some((_, rest)) = line.split_once("ready to serve client requests on ") {
                 let address = rest
@@ -261,7 +261,7 @@ impl Serving {
                     .to_string();
                 return Serving { running, address };
             }
-            said += &line;
+            printed += &line;
         }
     }
 }

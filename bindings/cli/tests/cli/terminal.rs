@@ -88,9 +88,9 @@ impl Drop for Terminal {
 fn on_terminal(place: &Place, line: &str, variable: Option<(&str, &str)>) -> String {
     let mut command = place.command(line.split(' '));
     command.envs(variable);
-    let (said, status) = Terminal::start(command).end();
-    assert_eq!(status, 0, "{line}: {said}");
-    said
+    let (printed, status) = Terminal::start(command).end();
+    assert_eq!(status, 0, "{line}: {printed}");
+    printed
 }
 
 #[test]
@@ -179,14 +179,15 @@ fn control_bytes_are_escaped_in_json() {
     let value = "a\u{7f}\u{9b}2J\u{202e}\u{61c}\u{1f600}\n";
     place.args(["put", "a", value]).ok();
     for line in ["get a --json", "history a --json", "diff 1 0 --json"] {
-        let said = on_terminal(&place, line, None);
+        let printed = on_terminal(&place, line, None);
         assert!(
-            said.trim_end()
+            printed
+                .trim_end()
                 .chars()
                 .all(|c| matches!(c, ' '..='~' | '\u{1f600}')),
-            "{line}: {said:?}"
+            "{line}: {printed:?}"
         );
-        let document: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+        let document: serde_json::Value = serde_json::from_str(&printed).expect("JSON");
         let pair = document
             .get("kv")
             .or_else(|| document.get("after"))
@@ -210,10 +211,10 @@ fn control_bytes_are_escaped_in_error_messages() {
         ("shell", "put \"\x1b[2J\n"),
     ] {
         let ran = place.fed(line, input);
-        let said = ran.refused(2);
+        let printed = ran.refused(2);
         assert!(
-            said.contains("2J") && !said.contains(['\x1b', '\u{9b}']),
-            "{line}: {said:?}"
+            printed.contains("2J") && !printed.contains(['\x1b', '\u{9b}']),
+            "{line}: {printed:?}"
         );
     }
 }
@@ -224,17 +225,17 @@ fn echo_is_restored_after_a_password_prompt() {
 
     let place = Place::new();
     let line = ["-s", "etcd://127.0.0.1:1", "--user", "root", "get", "a"];
-    let mut asking = Terminal::start(place.command(line));
-    asking.until("Password for root: ");
+    let mut prompt = Terminal::start(place.command(line));
+    prompt.until("Password for root: ");
     let shows = |terminal: &File| {
         tcgetattr(terminal)
             .expect("a terminal")
             .local_modes
             .contains(LocalModes::ECHO)
     };
-    let master = asking.master.try_clone().expect("a descriptor");
+    let master = prompt.master.try_clone().expect("a descriptor");
     assert!(!shows(&master), "the password is not shown");
-    kill_process(Pid::from_child(&asking.child), Signal::INT).expect("it runs");
-    let (_, status) = asking.end();
+    kill_process(Pid::from_child(&prompt.child), Signal::INT).expect("it runs");
+    let (_, status) = prompt.end();
     assert_eq!((status, shows(&master)), (130, true));
 }

@@ -86,9 +86,9 @@ fn export_and_import_keep_every_pair() {
         (&json!(true), &json!(5))
     );
 
-    let said = place.kv("-s other import file").ok();
+    let printed = place.kv("-s other import file").ok();
     assert_eq!(
-        said,
+        printed,
         "5 pairs written, 1 lease granted with their full time to live\n"
     );
     assert_eq!(pairs(&place, "other"), pairs(&place, "store"));
@@ -180,11 +180,11 @@ fn import_names_the_damaged_line_and_writes_nothing() {
     ] {
         std::fs::write(place.path(name), bytes).expect("a file");
         let ran = place.kv(&format!("-s target-{name} import {name}"));
-        let said = ran.refused(8);
+        let printed = ran.refused(8);
         assert!(
-            said.contains(&format!("{name}: line {line}: "))
-                && said.contains("nothing was written"),
-            "{said}"
+            printed.contains(&format!("{name}: line {line}: "))
+                && printed.contains("nothing was written"),
+            "{printed}"
         );
         assert!(!place.path(&format!("target-{name}")).exists());
     }
@@ -209,9 +209,9 @@ fn import_keeps_refuses_or_overwrites_other_values() {
     place.kv("put a other").ok();
     let revision = |place: &Place| place.kv("status --json").json()[0]["revision"].clone();
     let before = revision(&place);
-    let said = place.kv("import file --dry-run --overwrite").ok();
+    let printed = place.kv("import file --dry-run --overwrite").ok();
     assert_eq!(
-        said,
+        printed,
         "0 pairs would be written, 1 would be overwritten, 4 unchanged\n"
     );
     assert!(
@@ -262,9 +262,9 @@ fn import_drops_a_lease_that_does_not_exist() {
     let place = store();
     place.kv("lease revoke 1f").ok();
     place.kv("export file --at 6").ok();
-    let said = place.kv("-s other import file").ok();
+    let printed = place.kv("-s other import file").ok();
     assert_eq!(
-        said,
+        printed,
         "2 pairs written, 1 without their lease, which no longer exists\n"
     );
     assert_eq!(
@@ -358,9 +358,9 @@ fn import_that_was_killed_can_be_repeated() {
     assert_eq!(running.end_by(Signal::KILL).status, 137);
     let there = count();
     assert!((512..1_100).contains(&there), "{there}");
-    let said = place.kv("-s other import file").ok();
+    let printed = place.kv("-s other import file").ok();
     assert_eq!(
-        said,
+        printed,
         format!("{} pairs written, {there} unchanged\n", 2_000 - there)
     );
     assert_eq!(pairs(&place, "other"), pairs(&place, "store"));

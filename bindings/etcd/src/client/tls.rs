@@ -223,8 +223,8 @@ mod tests {
             io::ErrorKind::ConnectionReset,
             io::ErrorKind::BrokenPipe,
         ] {
-            let said = reason(&io::Error::from(kind));
-            assert!(said.contains("it may not use TLS"), "{said}");
+            let message = reason(&io::Error::from(kind));
+            assert!(message.contains("it may not use TLS"), "{message}");
         }
     }
 }

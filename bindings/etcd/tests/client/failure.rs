@@ -601,7 +601,7 @@ fn watcher_without_events_asks_for_progress() {
         println!("not run: a server of version {version} gets no progress requests");
         return;
     }
-    // it asks after a third of this time without a message
+    // it requests progress after a third of this time without a message
     let options = Options::new().keep_alive_ms(300);
     let db = libkv_etcd::open(format!("http://{address}"), options).expect("a cluster");
     let mut again = None;
@@ -643,15 +643,18 @@ fn watch_that_no_endpoint_creates_returns_the_reason() {
     members.kill(1);
     members.kill(2);
     let options = Options::new().request_timeout_ms(1_500);
-    let mut said = String::new();
+    let mut message = String::new();
     until("the member has no leader", || {
         let db = libkv_etcd::open(&url, options.clone()).expect("the member responds");
         let made = db.watch(Watch::new("a")).map(drop);
-        said = made
+        message = made
             .err()
             .map(|error| format!("{} {}", error.code(), error.message()))
             .unwrap_or_default();
-        said.starts_with("timeout")
+        message.starts_with("timeout")
     });
-    assert!(said.contains(&url) && said.contains("no leader"), "{said}");
+    assert!(
+        message.contains(&url) && message.contains("no leader"),
+        "{message}"
+    );
 }

@@ -31,7 +31,7 @@ impl Drop for WriterLock<'_> {
 }
 
 impl Guard {
-    /// Takes the write lock; without a deadline it waits without limit. If the holder has died,
+    /// Takes the write lock; without a deadline it waits without limit. If the holder has ended,
     /// the next caller gets the lock.
     ///
     /// # Errors

@@ -159,7 +159,7 @@ impl Writer<'_> {
         for (index, slot) in due {
             if slot_of(&self.txn, slot.id)? != Some(index) {
                 if !self.slots.is_revoked(index) {
-                    // left by a process that died before its commit
+                    // left by a process that ended before its commit
                     slots.clear(index);
                 }
                 continue;
