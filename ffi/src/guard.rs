@@ -54,7 +54,7 @@ pub(crate) unsafe fn run<K: Kind>(
 where
     K::Value: From<Error>,
 {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees it.
     let caller = unsafe { Caller::new() };
     let mut body = Some(|| body(&caller));
     match outcome(&mut || body.take().map_or(Ok(()), |body| body())) {

@@ -55,7 +55,7 @@ impl Caller {
         unsafe { free_owned(pair) }
     }
 
-    /// Writes an output, unless it is not wanted.
+    /// Writes an output, unless the pointer is NULL.
     pub fn put<T>(&self, out: *mut T, value: T) {
         if !out.is_null() {
             // SAFETY: output pointers are NULL or writable.
@@ -63,14 +63,14 @@ impl Caller {
         }
     }
 
-    /// Writes an output that may be absent, unless it is not wanted. KV_YES if there is one.
+    /// Writes an output that may be absent, unless the pointer is NULL. KV_YES if there is one.
     pub fn put_known<T>(&self, out: *mut T, value: Option<T>) -> i32 {
         let Some(value) = value else { return KV_NO };
         self.put(out, value);
         KV_YES
     }
 
-    /// Hands a new handle over, or drops the value if it is not wanted.
+    /// Returns a new handle in `out`, or drops the value if `out` is NULL.
     pub fn give<K: Kind>(&self, out: *mut *mut K, value: K::Value) {
         if !out.is_null() {
             // SAFETY: output pointers are NULL or writable.
@@ -93,7 +93,7 @@ impl Caller {
     pub fn buffer(&self, data: *mut u8, len: usize, name: &str) -> Result<&mut [u8]> {
         match readable(data, len, name)? {
             0 => Ok(&mut []),
-            // SAFETY: `len` bytes at `data` are the call's alone.
+            // SAFETY: only this call uses the `len` bytes at `data`.
             len => Ok(unsafe { std::slice::from_raw_parts_mut(data, len) }),
         }
     }

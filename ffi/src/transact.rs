@@ -18,7 +18,7 @@ use crate::types::*;
 /// The view of the callback of kv_transact; valid during one call of it.
 pub struct KvTransaction;
 
-/// What a `kv_transaction` holds: borrowed for one call of the callback, in which alone it is used.
+/// The contents of a `kv_transaction`: borrowed for one call of the callback, and used only there.
 pub(crate) struct TransactionContents {
     transaction: BorrowedPtr<Transaction>,
     /// The last refusal that the callback got, to distinguish it from a code of its own.

@@ -370,7 +370,7 @@ fn tls_handshakes_that_are_invalid() {
     ] {
         assert_eq!(sent(&served, &bytes), "closed", "{name}");
     }
-    // more silent or half handshakes than the server allows at a time; a proper client is served
+    // more silent or half handshakes than the server allows at a time; a valid client is served
     let silent: Vec<TcpStream> = (0..600)
         .map(|at| {
             let mut stream = connect(&served);

@@ -47,7 +47,7 @@ struct Wait {
     promise: Promise,
     /// `None` while it starts.
     driver: Option<Arc<ClaimDriver>>,
-    /// Set by a release or an abort: a claim that comes all the same is given up.
+    /// Set by a release or an abort: if the name is acquired after that, it is released.
     is_cancelled: bool,
     /// The promises of releases, which are settled after the wait has ended.
     releases: Vec<Promise>,

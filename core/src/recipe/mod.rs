@@ -1,4 +1,4 @@
-//! What can be written on top of [`Db`](crate::Db) alone, and so works over any engine.
+//! Recipes: they use only [`Db`](crate::Db), so they work over any engine.
 
 mod claim;
 mod claim_driver;

@@ -58,8 +58,8 @@ fn refuse<T>(code: Code, text: &str) -> Result<T> {
 /// The state that a read uses: the current one, or the one after a revision.
 #[derive(Clone, Copy)]
 enum ReadAt {
-    Now,
-    At(Revision),
+    Current,
+    Revision(Revision),
 }
 
 impl Model {

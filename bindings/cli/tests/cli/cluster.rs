@@ -238,7 +238,7 @@ fn lease_is_kept_alive_over_a_restart_of_its_cluster() {
     assert_eq!(keeping.end_by(Signal::INT).err, "");
 }
 
-/// A TCP proxy in front of a server. From some moment on it forwards no more calls.
+/// A TCP proxy in front of a server, which can stop forwarding calls.
 struct Gate {
     address: String,
     stopped: Arc<AtomicBool>,
