@@ -13,7 +13,7 @@ use libkv_test_support::scratch;
 /// Longer than any response takes, shorter than a wait for a lock that is never released.
 const WAIT_LIMIT: Duration = Duration::from_secs(20);
 
-fn patient() -> Options {
+fn long_busy_timeout() -> Options {
     Options::new().busy_timeout_ms(60_000)
 }
 
@@ -26,7 +26,7 @@ fn response<T>(responses: &Receiver<T>, what: &str) -> T {
 #[test]
 fn completion_may_write_while_requests_are_queued() {
     let _deadline = deadline();
-    let db = Db::open(":memory:", patient()).expect("a new store");
+    let db = Db::open(":memory:", long_busy_timeout()).expect("a new store");
     let (done, responses) = channel();
     let inner = db.clone();
     db.submit(Put::new("first", "1"), move |first| {
@@ -53,7 +53,7 @@ fn large(key: &str) -> Put {
 #[test]
 fn completion_may_write_on_a_thread_that_waits_for_its_own_turn() {
     let _deadline = deadline();
-    let db = Db::open(":memory:", patient()).expect("a new store");
+    let db = Db::open(":memory:", long_busy_timeout()).expect("a new store");
     let (done, responses) = channel();
     let (held, resume) = (channel(), channel());
     // the worker leads this request and stays in its completion until the requests below are queued
@@ -83,7 +83,7 @@ fn completion_may_write_on_a_thread_that_waits_for_its_own_turn() {
 #[test]
 fn submit_during_a_sweep_has_a_response() {
     let _deadline = deadline();
-    let db = Db::open(":memory:", patient()).expect("a new store");
+    let db = Db::open(":memory:", long_busy_timeout()).expect("a new store");
     for _ in 0..10 {
         let puts = (0..20_000).map(|n| Op::Put(Put::new(format!("{n}"), "x")));
         db.txn(Txn {
@@ -145,7 +145,7 @@ impl Drop for Chain {
 #[test]
 fn chain_of_completions_does_not_delay_expiry() {
     let _deadline = deadline();
-    let db = Db::open(":memory:", patient()).expect("a new store");
+    let db = Db::open(":memory:", long_busy_timeout()).expect("a new store");
     let _chain = Chain::of(&db);
     let watcher = db
         .watch(Watch::new("leased").no_put(true))
@@ -163,7 +163,7 @@ fn chain_of_completions_does_not_delay_expiry() {
 #[test]
 fn chain_of_completions_does_not_delay_a_physical_compaction() {
     let _deadline = deadline();
-    let db = Db::open(":memory:", patient()).expect("a new store");
+    let db = Db::open(":memory:", long_busy_timeout()).expect("a new store");
     let _chain = Chain::of(&db);
     let revision = db.put(Put::new("k", "x")).expect("written").revision;
     let (done, responses) = channel();
@@ -178,7 +178,7 @@ fn close_completes_everything_queued_and_leaves_no_files() {
     let _deadline = deadline();
     let store = scratch("closing");
     let (count, most) = (Arc::new(AtomicUsize::new(0)), 10_000);
-    let db = Db::open(&store, patient()).expect("a new store");
+    let db = Db::open(&store, long_busy_timeout()).expect("a new store");
     for number in 0..most {
         let count = count.clone();
         db.submit(Put::new(format!("{number}"), "x"), move |response| {
@@ -203,7 +203,8 @@ fn close_right_after_a_compaction_leaves_no_files() {
     let _deadline = deadline();
     let store = scratch("compacting");
     for round in 0..20 {
-        let db = Db::open(&store, patient()).expect("no file of the last round is still open");
+        let db =
+            Db::open(&store, long_busy_timeout()).expect("no file of the last round is still open");
         let revision = db.put(Put::new("k", "x")).expect("written").revision;
         let (done, responses) = channel();
         db.submit(
@@ -226,7 +227,8 @@ fn completion_may_drop_the_last_handle() {
     let _deadline = deadline();
     let store = scratch("last");
     for _ in 0..20 {
-        let db = Db::open(&store, patient()).expect("no file of the last round is still open");
+        let db =
+            Db::open(&store, long_busy_timeout()).expect("no file of the last round is still open");
         let (done, responses) = channel();
         let last = Arc::new(Mutex::new(None));
         let inner = last.clone();
@@ -248,7 +250,7 @@ fn completion_may_drop_the_last_handle() {
         may_drop.send(()).expect("the completion receives");
         response(&responses, "the first request");
         // opening waits until the other handle is closed, so every response has been sent
-        let db = Db::open(&store, patient()).expect("the store opens again");
+        let db = Db::open(&store, long_busy_timeout()).expect("the store opens again");
         assert_eq!(
             queued.load(Ordering::SeqCst),
             3,
@@ -262,7 +264,7 @@ fn completion_may_drop_the_last_handle() {
 #[test]
 fn submit_all_is_one_group() {
     let _deadline = deadline();
-    let db = Db::open(":memory:", patient()).expect("a new store");
+    let db = Db::open(":memory:", long_busy_timeout()).expect("a new store");
     let (done, responses) = channel();
     let ended = Arc::new(AtomicUsize::new(0));
     let (group_done, group_ends) = channel();

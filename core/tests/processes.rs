@@ -225,9 +225,9 @@ fn submitted_write_that_waits_can_be_cancelled() {
 fn submitted_write_times_out_behind_one_that_waits_longer() {
     let _deadline = deadline();
     let holder = StoppedHolder::new("submitted");
-    let (patient, hasty) = (holder.open(60_000), holder.open(300));
-    let (_waits, _) = submit(&patient, "patient");
-    let (_, response) = submit(&hasty, "hasty");
+    let (long_timeout, short_timeout) = (holder.open(60_000), holder.open(300));
+    let (_waits, _) = submit(&long_timeout, "long");
+    let (_, response) = submit(&short_timeout, "short");
     let error = response
         .recv_timeout(WAIT_LIMIT)
         .expect("a response in time")
@@ -242,7 +242,7 @@ fn submitted_write_times_out_behind_one_that_waits_longer() {
 fn submitted_write_times_out_behind_a_thread_that_waits_longer() {
     let _deadline = deadline();
     let holder = StoppedHolder::new("led");
-    let (patient, hasty) = (holder.open(60_000), holder.open(300));
+    let (long_timeout, short_timeout) = (holder.open(60_000), holder.open(300));
     std::thread::scope(|scope| {
         let (waits, is_led) = channel();
         let waiting = scope.spawn(move || {
@@ -250,14 +250,14 @@ fn submitted_write_times_out_behind_a_thread_that_waits_longer() {
                 let _ = waits.send(());
                 false
             };
-            patient
+            long_timeout
                 .call_unless(Put::new("led", "x"), &interrupted)
                 .map(drop)
         });
         is_led
             .recv_timeout(WAIT_LIMIT)
             .expect("a thread waits for the lock");
-        let (_, response) = submit(&hasty, "hasty");
+        let (_, response) = submit(&short_timeout, "short");
         let error = response
             .recv_timeout(WAIT_LIMIT)
             .expect("a response in time")

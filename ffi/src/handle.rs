@@ -1,4 +1,4 @@
-//! Handles: what the opaque types of the header stand for.
+//! Handles: the contents of the opaque types of the header.
 //!
 //! A handle is a box that begins with a magic word of its kind; the opaque type in C has no
 //! value. What a pointer of C means is decided in `pointers.rs`.

@@ -164,7 +164,7 @@ impl Caller {
             let beyond = std::slice::from_raw_parts(options.cast::<u8>().add(known), size - known);
             if beyond.iter().any(|byte| *byte != 0) {
                 return Err(invalid(format!(
-                    "{} has members that this library does not know",
+                    "{} has members that are unknown to this library",
                     T::NAME
                 )));
             }
@@ -186,8 +186,8 @@ impl Caller {
     /// The value that a callback may use while it runs.
     #[allow(clippy::mut_from_ref)]
     pub fn borrowed<T>(&self, pointer: &BorrowedPtr<T>) -> &mut T {
-        // SAFETY: the handle that holds the pointer is valid only during the callback, as its
-        // header comment says, and one thread uses it at a time.
+        // SAFETY: the handle that holds the pointer is valid only during the callback (see its
+        // header comment), and one thread uses it at a time.
         unsafe { &mut *pointer.0 }
     }
 }

@@ -224,7 +224,7 @@ const COMMANDS: &str = r#"
 /// Calls that are not implemented yet must fail with an error (gRPC code `Unimplemented`).
 const NOT_YET: &str = r#"
     auth enable
-    user add someone --no-password
+    user add ann --no-password
     user list
     role list
     endpoint hashkv

@@ -168,7 +168,7 @@ async fn row_4_backward_ranges(channel: &Channel) {
         assert_eq!((refused.watch_id, refused.canceled), (-1, true));
         assert_eq!(refused.cancel_reason, "mvcc: watcher range is empty");
     }
-    // all keys from b on; an empty key stands for the first possible key
+    // all keys from b on; an empty key is the first possible key
     assert_eq!(watches.create(watch("b", "\0")).await.watch_id, 0);
     assert_eq!(watches.create(watch("", "")).await.watch_id, 1);
 }

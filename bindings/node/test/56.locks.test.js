@@ -123,17 +123,17 @@ test('lock: an abort and a release leave the queue', async (t) => {
   const [lock, other, election] = [db.lock('l', 60), db.lock('l', 60), db.election('l', 60)]
   await lock.acquire()
   const reason = new Error('stop')
-  for (const stand of [
+  for (const start of [
     (options) => other.acquire(options),
     (options) => election.campaign('v', options),
   ]) {
     const abort = new AbortController()
-    const waiting = stand({ signal: abort.signal })
+    const waiting = start({ signal: abort.signal })
     await queued(db, 'l', 2)
     abort.abort(reason)
     await assert.rejects(waiting, (error) => error === reason)
     await queued(db, 'l', 1)
-    await assert.rejects(stand({ signal: abort.signal }), (error) => error === reason)
+    await assert.rejects(start({ signal: abort.signal }), (error) => error === reason)
   }
   assert.strictEqual(reason.cause, undefined) // the outcome is known
   const waiting = other.acquire()

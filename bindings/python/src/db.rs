@@ -458,7 +458,7 @@ impl Db {
 
     /// Grants a lease of ttl_seconds and keeps it alive until its handle, a Lease, is closed or
     /// collected, which revokes it. With end_with_process it also ends within 500 ms after this
-    /// process has died; otherwise after its TTL. Raises as lease_grant().
+    /// process has ended; otherwise after its TTL. Raises as lease_grant().
     #[pyo3(signature = (ttl_seconds, **options), text_signature = "($self, ttl_seconds, *, end_with_process=False)")]
     fn lease(
         &self,

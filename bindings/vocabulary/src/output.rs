@@ -1,4 +1,4 @@
-//! What the generator writes: whole files, and regions of files that are otherwise written by hand.
+//! What the generator writes: whole files, and regions of files that are otherwise hand-written.
 
 use std::fs;
 use std::io::Write as _;

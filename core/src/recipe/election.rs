@@ -57,7 +57,7 @@ impl Election {
     /// # Errors
     ///
     /// `timeout` after `timeout` (none: never), `lease_lost`, and as [`Db::put`](crate::Db::put).
-    /// After any of them it does not stand.
+    /// After any of them it is not in the queue.
     pub fn campaign(
         &mut self,
         value: impl Into<Vec<u8>>,

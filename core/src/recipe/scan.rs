@@ -170,7 +170,7 @@ impl Iterator for Scan {
     type Item = Result<KeyValue>;
 
     fn next(&mut self) -> Option<Result<KeyValue>> {
-        // also with pairs at hand: closing is for everything made from the handle
+        // also if pairs are left: closing ends everything that was made from the handle
         if let Err(error) = self.db.engine().ensure_open().and_then(|()| self.fill()) {
             self.done = true;
             self.page = Vec::new().into_iter();

@@ -262,8 +262,8 @@ fn node_sync() {
     run_program("node-sync", programs::node(&["--sync"]));
 }
 
-/// Whether a cluster has the step. `idle` and `resume` are left out: the client of a cluster does
-/// not know the position of a watcher that has no events; see [`libkv_etcd`].
+/// Whether a cluster has the step. `idle` and `resume` are left out: the client of a cluster has
+/// no position of a watcher without events; see [`libkv_etcd`].
 fn cluster_can(step: &script::Step) -> bool {
     use script::Step;
     !matches!(

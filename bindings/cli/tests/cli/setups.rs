@@ -34,7 +34,7 @@ impl Setup {
     }
 
     /// `kv serve` with the words of `line`, and with the variables, one `NAME=value` in each line.
-    /// DIR stands for the folder.
+    /// DIR is replaced by the path of the folder.
     fn command(&self, line: &str, variables: &str) -> Command {
         let text = |text: &str| text.replace("DIR", &self.place.path("").display().to_string());
         let line = text(line);

@@ -35,11 +35,11 @@ impl Cluster {
             .expect("host and port");
         let proxy = Proxy::start(port);
         // no keep-alive probe ends a silent connection either
-        let patient = Options::new()
+        let no_keep_alive = Options::new()
             .request_timeout_ms(LONG_MS)
             .keep_alive_ms(u64::MAX);
-        let db =
-            libkv_etcd::open(proxy.url(), patient.connect_timeout_ms(LONG_MS)).expect("a cluster");
+        let db = libkv_etcd::open(proxy.url(), no_keep_alive.connect_timeout_ms(LONG_MS))
+            .expect("a cluster");
         Cluster {
             store,
             server,

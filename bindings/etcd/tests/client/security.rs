@@ -72,7 +72,7 @@ fn with_tls(program: &Path, name: &str, (cert, key): &(PathBuf, PathBuf), more: 
     Etcd::start_unready(program, name, 1, "https", &flags)
 }
 
-fn patient(address: &str, options: &Options) -> Db {
+fn open_when_ready(address: &str, options: &Options) -> Db {
     let mut db = None;
     until("etcd responds over TLS", || {
         db = libkv_etcd::open(address, options.clone())
@@ -105,16 +105,16 @@ fn tls_server_certificate_is_verified() {
     let members = with_tls(&program, "tls", &good, &[]);
     let url = members.member_url(0);
     let trusting = Options::new().tls_ca(authority.ca());
-    let db = patient(&url, &trusting);
+    let db = open_when_ready(&url, &trusting);
     db.put(Put::new("a", "1")).expect("put");
     let watcher = db
         .watch(Watch::new("a").start_revision(1))
         .expect("a watcher");
     assert!(watcher.next(WAIT_LIMIT).expect("an event").is_some());
     // by host name, with the scheme etcd:// (the options decide on TLS), and with another name
-    patient(&format!("https://localhost:{}", members.port(0)), &trusting);
-    patient(&format!("etcd://127.0.0.1:{}", members.port(0)), &trusting);
-    patient(&url, &trusting.clone().tls_server_name("localhost"));
+    open_when_ready(&format!("https://localhost:{}", members.port(0)), &trusting);
+    open_when_ready(&format!("etcd://127.0.0.1:{}", members.port(0)), &trusting);
+    open_when_ready(&url, &trusting.clone().tls_server_name("localhost"));
     let wrong = reason(&url, trusting.clone().tls_server_name("elsewhere"));
     assert!(
         wrong.contains("its certificate is not for elsewhere, but for"),
@@ -163,7 +163,7 @@ fn tls_client_certificate_is_sent() {
     let url = members.member_url(0);
     let trusting = Options::new().tls_ca(authority.ca());
     let with = |(cert, key): (PathBuf, PathBuf)| trusting.clone().tls_cert(cert).tls_key(key);
-    patient(&url, &with(authority.sign("client", &["client"], false)));
+    open_when_ready(&url, &with(authority.sign("client", &["client"], false)));
     assert!(reason(&url, trusting.clone()).contains("options tls_cert and tls_key"));
     assert!(
         reason(&url, with(other.sign("client", &["client"], false)))

@@ -123,8 +123,8 @@ impl Committer {
         }
     }
 
-    /// Leads group after group until the own request has an outcome, then hands on. If the write
-    /// lock is not available in time the own request is given up.
+    /// Leads group after group until the own request has an outcome, then passes leadership on. If
+    /// the write lock is not available in time the own request is given up.
     fn lead(&self, own: &Pending, interrupt: Option<Interrupt>) -> Result<()> {
         let mut follow_up = FollowUp::default();
         let mut result = Ok(());
@@ -153,7 +153,7 @@ impl Committer {
         result
     }
 
-    /// After a group: first its members are woken, then leadership is handed on, then the commit
+    /// After a group: first its members are woken, then leadership is passed on, then the commit
     /// signal is given.
     pub(super) fn finish(
         &self,

@@ -1,5 +1,5 @@
 //! Group commit. The first writer becomes the leader: it takes the write lock, applies all waiting
-//! requests in one transaction, commits once and hands out the responses.
+//! requests in one transaction, commits once and returns the responses.
 //!
 //! After a commit the leader unlocks, wakes the members of its group, hands leadership to the
 //! oldest request that waits with a thread (if there is none, to the worker), gives the commit

@@ -116,7 +116,7 @@ impl Committer {
         }
     }
 
-    /// Leads one group for requests without a thread, then hands on. If a thread leads meanwhile
+    /// Leads one group for requests without a thread, then passes leadership on. If a thread leads meanwhile
     /// there is nothing to do.
     fn lead_for_completions(&self) {
         let group = &self.0.group;

@@ -262,7 +262,7 @@ fn check_version() -> Result<()> {
 }
 
 /// Creates a complete data file at `file`, which must not exist: all trees, and `meta` with these
-/// entries. The file is flushed, unless `unsynced`, and closed. No other process may know the name
+/// entries. The file is flushed, unless `unsynced`, and closed. No other process may use the name
 /// yet.
 pub(crate) fn create_data_file(
     file: &Path,
