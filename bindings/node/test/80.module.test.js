@@ -140,9 +140,7 @@ test('module: has every public call of Rust', () => {
   }
   for (const call of calls) {
     const name =
-      call in renamed
-        ? renamed[call]
-        : call.replace(/_(.)/g, (_, letter) => letter.toUpperCase())
+      call in renamed ? renamed[call] : call.replace(/_(.)/g, (_, letter) => letter.toUpperCase())
     if (name !== null) assert.ok(name in libkv.Db.prototype, `Db::${call} has no ${name} in Node`)
   }
 })

@@ -317,4 +317,4 @@ new Lock()
 libkv satisfies object
 libkv.open satisfies typeof open
 
-export { errors, helpers, live, overTheNetwork, promises, twins }
+export { errors, helpers, live, overTheNetwork, promises, synchronousCalls }
