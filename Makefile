@@ -16,7 +16,7 @@ CFLAGS   = -O2 -g
 WARNINGS = -std=c99 -Wall -Wextra -pedantic -Werror
 PYTHON   = python3
 
-# One place for everything that is built, whatever the environment says.
+# Everything is built in this folder, even if the environment sets another one.
 export CARGO_TARGET_DIR = $(CURDIR)/target
 export CC CARGO DEMO_DIR PYTHON
 
@@ -26,7 +26,7 @@ LINK_C   = -L$(RELEASE) -lkv -Wl,-rpath,'$$ORIGIN/../release'
 
 C_PROGRAMS    = $(patsubst tests/c/%.c,target/c/%,$(wildcard tests/c/*.c)) target/c/driver target/c/follower
 DEMO_SHARED   = $(addprefix tests/demo/,common.c common.h store.c store.h)
-DEMO_PROGRAMS = $(addprefix target/demo-bin/,copy change import read ask live served)
+DEMO_PROGRAMS = $(addprefix target/demo-bin/,copy change import read query live served)
 
 .PHONY: all lib plain programs bindings demo test bench install clean tools
 
@@ -35,7 +35,7 @@ all: lib programs
 tools:
 	@tests/tools.sh
 
-# One invocation, so that what the languages share is built once. cargo knows what is out of date.
+# One invocation, so that the common crates are built once. cargo decides what is out of date.
 # Its libkv.a also exports LMDB's symbols: tests/clean_archive.sh. PYO3_BUILD_EXTENSION_MODULE: the
 # interpreter that loads the module has Python's symbols, so the module is not linked to libpython.
 lib: tools

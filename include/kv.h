@@ -245,7 +245,7 @@ typedef struct kv_alarms kv_alarms;
 // The result of kv_check.
 typedef struct kv_check_report kv_check_report;
 
-// A manual clock: it stands still until kv_clock_advance moves it.
+// A manual clock: only kv_clock_advance moves it.
 typedef struct kv_clock kv_clock;
 
 // An open store or cluster. Any number of threads can share the handle.
@@ -647,7 +647,7 @@ typedef struct kv_problem {
 // A defect of libkv; never expected.
 #define KV_INTERNAL 30
 
-// The write may or may not have happened; the message says how to find out.
+// The write may or may not have happened; the message explains how to find out.
 #define KV_UNKNOWN_OUTCOME 31
 
 #ifdef __cplusplus

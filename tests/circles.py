@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""circles.py: finds files that import each other in a circle, and prints them with the names.
+"""circles.py: finds circular imports between files, and prints the files with the imported names.
 
-It reads the imports as text: of Rust the paths that begin with `crate`, `self`, `super` or a child
-module; of JavaScript `require` and `import` of files; of Python the imports of the package. A name
-that a module only exports again belongs to the file that defines it. Code for tests is left out.
+It reads the imports as text. Rust: paths that begin with `crate`, `self`, `super` or a child
+module. JavaScript: `require` and `import` of files. Python: imports of the package. A re-exported
+name counts as one of the file that defines it. Code for tests is ignored.
 """
 
 import ast
@@ -20,7 +20,7 @@ PYTHON = "bindings/python/python/libkv"
 
 
 class Graph:
-    """Which file takes which names from which other file."""
+    """The names that each file imports from each other file."""
 
     def __init__(self):
         self.arrows = defaultdict(lambda: defaultdict(set))
@@ -86,7 +86,7 @@ def item_end(text, at):
 
 
 class Module:
-    """A module of a crate: its file, and what the file defines and exports."""
+    """A module of a crate: its file, its definitions and its exports."""
 
     def __init__(self, name, file, parent, code=None):
         self.name, self.file, self.parent = name, file, parent
@@ -122,7 +122,7 @@ class Module:
                     self.children[name] = Module(name, file, self)
 
     def find_inline_children(self):
-        """Takes the modules that are written inside the file out of its code."""
+        """Make child modules of the inline modules, and remove them from the code."""
         while inline := re.search(r"\bmod\s+(\w+)\s*\{", self.code):
             end = item_end(self.code, inline.end() - 1)
             name, code = inline.group(1), self.code[inline.end() : end - 1]
@@ -138,7 +138,7 @@ class Module:
             yield from child.walk()
 
     def start(self, path):
-        """The module that a path begins at, and the rest of the path; None for another crate."""
+        """The module at which a path begins, and the rest of the path; None for another crate."""
         module, rest = self, list(path)
         if rest[0] == "crate":
             return self.root(), rest[1:]
@@ -150,7 +150,7 @@ class Module:
         return module, rest
 
     def resolve(self, path, seen=()):
-        """The file that defines what a path means, and the name; None for another crate."""
+        """The file that defines the item of a path, and the name; None for another crate."""
         module, rest = self.start(path)
         if module is None or (self, tuple(path)) in seen:
             return None
@@ -169,7 +169,7 @@ class Module:
 
 
 def use_paths(tree):
-    """Each path of a `use`, with the name that it gets."""
+    """Each path of a `use`, with the name that it defines."""
     tree = " ".join(tree.split())
     if "{" not in tree:
         path, _, alias = tree.partition(" as ")

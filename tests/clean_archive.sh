@@ -1,10 +1,10 @@
 #!/bin/sh
 # clean_archive.sh ARCHIVE: leaves only the kv_ symbols visible in a static library.
 #
-# As cargo makes it the archive also exports LMDB's mdb_ functions: a program that links it and
-# -lmdb would silently get the LMDB inside libkv. All members become one object, in which every
-# other name is local. The rest, bitcode for a linker's own optimiser, goes: ar stumbles over it
-# where binutils has an older LLVM plugin.
+# The archive that cargo builds also exports LMDB's mdb_ functions: a program that links it and
+# -lmdb would silently use the LMDB inside libkv. This script combines all members to one object, in
+# which every other name is local. It removes the bitcode for link-time optimisation, because ar
+# fails on it if binutils has an older LLVM plugin.
 set -e
 archive=$1
 foreign() {
@@ -19,6 +19,6 @@ ar rcs "$work/libkv.a" "$work/kv.o"
 mv "$work/libkv.a" "$archive"
 left=$(foreign "$archive")
 if [ "$left" -ne 0 ]; then
-    echo "$archive still exports $left names that are not libkv's" >&2
+    echo "$archive still exports $left names without kv_" >&2
     exit 1
 fi

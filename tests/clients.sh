@@ -1,8 +1,8 @@
 #!/bin/bash
-# clients.sh: other people's clients, unmodified, from the registries of their languages, against
-# `kv serve` and against a real etcd: 3.7 for etcd's own client in Go, 3.5.1 for the others. KV names another program
-# than target/release/kv. The last line is "N passed, N failed"; what could not run is
-# said in lines "not run: what (why)".
+# clients.sh: runs unmodified clients of other projects, from the registries of their languages,
+# against `kv serve` and against a real etcd: 3.7 for etcd's own client in Go, 3.5.1 for the others.
+# KV names another program than target/release/kv. The last line is "N passed, N failed". A client
+# that could not run has a line "not run: what (why)".
 set -u -o pipefail
 cd "$(dirname "$0")/.." || exit
 target=${CARGO_TARGET_DIR:-$PWD/target}
@@ -29,7 +29,7 @@ free_port() {
     "$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
-# start WHICH: a server with an empty store, on $port; both say the same when they are ready.
+# start WHICH: starts a server with an empty store on $port. Both log the same text when ready.
 start() {
     local url limit=$((SECONDS + 60))
     rm -rf "$work/store" "$work/log"
@@ -54,23 +54,23 @@ start() {
     done
 }
 
-# ask NAME COMMAND…: the script of a client against each of $servers.
-ask() {
+# check NAME COMMAND…: runs the script of a client against each of $servers.
+check() {
     local name=$1 which line
     shift
     for which in $servers; do
         if ! start $which; then
             failed=$((failed + 1))
         else
-            timeout --kill-after=5 120 "$@" 127.0.0.1 "$port" >"$work/said" 2>&1
-            line=$(tail -n 1 "$work/said")
+            timeout --kill-after=5 120 "$@" 127.0.0.1 "$port" >"$work/output" 2>&1
+            line=$(tail -n 1 "$work/output")
             if [[ $line =~ ^(.*:\ )?([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
                 passed=$((passed + BASH_REMATCH[2])) failed=$((failed + BASH_REMATCH[3]))
-                grep '^FAILED' "$work/said"
+                grep '^FAILED' "$work/output"
                 echo "$name against $which: ${BASH_REMATCH[2]} checks, ${BASH_REMATCH[3]} of them failed"
             else
-                cat "$work/said"
-                echo "$name against $which: did not come to its end"
+                cat "$work/output"
+                echo "$name against $which: ended before its checks were complete"
                 failed=$((failed + 1))
             fi
         fi
@@ -78,7 +78,7 @@ ask() {
     done
 }
 
-# venv NAME REQUIREMENT…: an environment with these packages in $dir/NAME, made once.
+# venv NAME REQUIREMENT…: creates an environment with these packages in $dir/NAME, once.
 venv() {
     local place=$dir/$1
     shift
@@ -93,28 +93,28 @@ servers=kv
 if etcd=$(tests/fetch_etcd.sh 2>"$work/why"); then
     servers="kv etcd"
 else
-    echo "not run: foreign clients against a real etcd ($(tail -n 1 "$work/why"))"
+    echo "not run: clients of other projects against a real etcd ($(tail -n 1 "$work/why"))"
 fi
 
 if venv python aetcd==1.0.0 etcd3gw==2.7.0 2>"$work/why"; then
-    ask aetcd "$dir/python/bin/python" "$here/aetcd_client.py"
-    ask etcd3gw "$dir/python/bin/python" "$here/etcd3gw_client.py"
+    check aetcd "$dir/python/bin/python" "$here/aetcd_client.py"
+    check etcd3gw "$dir/python/bin/python" "$here/etcd3gw_client.py"
 else
     echo "not run: aetcd and etcd3gw ($(tail -n 1 "$work/why"))"
 fi
-# its stubs were made for the protobuf of its time
+# its stubs need an old version of protobuf
 if venv etcd3 etcd3==0.12.0 'protobuf<3.21' 2>"$work/why"; then
-    ask "etcd3 in Python" "$dir/etcd3/bin/python" "$here/etcd3_client.py"
+    check "etcd3 in Python" "$dir/etcd3/bin/python" "$here/etcd3_client.py"
 else
     echo "not run: etcd3 in Python ($(tail -n 1 "$work/why"))"
 fi
 if npm install --prefix "$dir/node" --no-save --no-audit --no-fund --loglevel=error etcd3@1.1.2 >"$work/why" 2>&1; then
     export NODE_PATH=$dir/node/node_modules
-    ask "etcd3 in Node" node "$here/etcd3_client.js"
+    check "etcd3 in Node" node "$here/etcd3_client.js"
 else
     echo "not run: etcd3 in Node ($(tail -n 1 "$work/why"))"
 fi
-# its build script wants protoc, which Python's grpcio-tools has within
+# its build script needs protoc, which Python's grpcio-tools includes
 rust=$dir/rust/debug/etcd-client-check
 build_rust() {
     venv protoc grpcio-tools==1.85.1 || return
@@ -124,7 +124,7 @@ build_rust() {
         --manifest-path "$here/etcd_client/Cargo.toml"
 }
 if build_rust 2>"$work/why"; then
-    ask etcd-client "$rust"
+    check etcd-client "$rust"
 else
     echo "not run: etcd-client in Rust ($(tail -n 1 "$work/why"))"
 fi
@@ -136,7 +136,7 @@ else
     echo "not run: etcd's client in Go against a real etcd 3.7 ($(tail -n 1 "$work/why"))"
 fi
 if go=$(tests/go.sh 300 go_client ./clients/go_client 2>"$work/why"); then
-    ask "etcd's client in Go" "$go"
+    check "etcd's client in Go" "$go"
 else
     echo "not run: etcd's client in Go ($(tail -n 1 "$work/why"))"
 fi

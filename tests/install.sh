@@ -1,6 +1,6 @@
 #!/bin/bash
-# What `make install` leaves behind is enough to build and run a program, with pkg-config and with
-# CMake, shared and static; and nothing but kv_ symbols leaves either library.
+# Tests `make install`: a program can be built and run with the installed files, with pkg-config and
+# with CMake, shared and static. Both libraries export only kv_ symbols.
 set -u
 cd "$(dirname "$0")/.." || exit
 cc=${CC:-cc}
@@ -22,7 +22,7 @@ check() {
     fi
 }
 
-# prints COMMAND…: it runs, and prints what the README says of the example.
+# prints COMMAND…: whether it runs and prints the output of the example in the README.
 awk '$0 == "```" && on { exit } on { print } $0 == "```text" { on = 1 }' README.md >"$work/expected"
 prints() {
     "$@" >"$work/printed" && diff "$work/expected" "$work/printed"
@@ -39,8 +39,8 @@ only_kv() {
 check "libkv.so exports kv_ symbols only" only_kv -D --defined-only "$prefix/lib/libkv.so"
 check "libkv.a exports kv_ symbols only" only_kv --defined-only --extern-only "$prefix/lib/libkv.a"
 check "the soname is libkv.so.0" sh -c "objdump -p '$prefix/lib/libkv.so' | grep -q 'SONAME *libkv.so.0\$'"
-check "libkv.so leads to libkv.so.0" test "$(readlink "$prefix/lib/libkv.so")" = libkv.so.0
-check "libkv.so.0 leads to a file" test -f "$prefix/lib/libkv.so.0"
+check "libkv.so links to libkv.so.0" test "$(readlink "$prefix/lib/libkv.so")" = libkv.so.0
+check "libkv.so.0 links to a file" test -f "$prefix/lib/libkv.so.0"
 
 kv=$prefix/bin/kv
 check "kv runs" sh -c "'$kv' --store '$work/store' put greeting hello && '$kv' --store '$work/store' get greeting | grep -q hello"
@@ -59,7 +59,7 @@ if command -v pkg-config >/dev/null; then
     check "builds with pkg-config" sh -c \
         "$cc -std=c99 -o '$work/shared' tests/c/example.c \$(pkg-config --cflags --libs libkv)"
     check "runs" prints env LD_LIBRARY_PATH="$prefix/lib" "$work/shared"
-    check "it was the shared library" sh -c "objdump -p '$work/shared' | grep -q 'NEEDED *libkv.so.0\$'"
+    check "the program uses the shared library" sh -c "objdump -p '$work/shared' | grep -q 'NEEDED *libkv.so.0\$'"
     check "builds statically with pkg-config" sh -c \
         "$cc -std=c99 -o '$work/static' tests/c/example.c \$(pkg-config --cflags libkv) -Wl,-Bstatic \
          -L'$prefix/lib' -lkv -Wl,-Bdynamic \$(pkg-config --static --libs-only-l libkv | sed 's/-lkv//')"

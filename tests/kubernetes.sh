@@ -1,8 +1,9 @@
 #!/bin/bash
-# kubernetes.sh: an unmodified API server of Kubernetes (k8s.io/apiextensions-apiserver, built from its Go modules) on
-# `kv serve`: lists, pages, watches, conflicts, compaction, restarts, and kill -9 of the store. The last line is
-# "N passed, N failed". Where it cannot be built there is a line "not run: kubernetes (why)", and the status is 77.
-# KV names another program than target/release/kv; KV=etcd runs the same checks on a real etcd 3.7.
+# kubernetes.sh: runs an unmodified API server of Kubernetes (k8s.io/apiextensions-apiserver, built
+# from its Go modules) on `kv serve`: lists, pages, watches, conflicts, compaction, restarts, and
+# kill -9 of the store. The last line is "N passed, N failed". If it cannot be built, it prints a
+# line "not run: kubernetes (why)" and ends with 77. KV names another program than
+# target/release/kv; KV=etcd runs the same checks on a real etcd 3.7.
 set -u -o pipefail
 cd "$(dirname "$0")/.." || exit
 target=${CARGO_TARGET_DIR:-$PWD/target}
@@ -16,7 +17,7 @@ cannot() {
     exit 77
 }
 
-# the API server first: the check shares its packages
+# build the API server first: the check shares its packages
 apiserver=$(tests/go.sh 480 apiserver k8s.io/apiextensions-apiserver 2>"$work/why") || cannot
 check=$(tests/go.sh 60 kubernetes ./kubernetes 2>"$work/why") || cannot
 if [ "$kv" = etcd ]; then

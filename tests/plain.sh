@@ -1,12 +1,12 @@
 #!/bin/bash
-# libkv.so without etcd's protocol (`make plain`): small, no network code in it, and a cluster is refused in
-# words. Says how large it is without and with. The last line is "N passed, N failed".
+# Tests libkv.so without etcd's protocol (`make plain`): it is small, has no network code, and
+# refuses a cluster with a clear error. Prints both sizes. The last line is "N passed, N failed".
 set -u -o pipefail
 cd "$(dirname "$0")/.." || exit
 cargo=${CARGO:-cargo}
 plain=target/plain/small/libkv.so full=target/release/libkv.so
-# What libkv.so may have without the network, in bytes: it must not grow. The aim is 600,000. 264,000 are
-# in any library that a stable Rust compiler makes, most of them to print the stack of a panic.
+# The maximum size of libkv.so without the network, in bytes. The aim is 600,000. 264,000 are in any
+# library of a stable Rust compiler, most of them to print the stack of a panic.
 MOST=1000000
 passed=0
 failed=0
@@ -26,7 +26,7 @@ size() { stat -c %s "$1"; }
 echo "libkv.so has $(size $plain) bytes without etcd's protocol, $(size $full) with it"
 check "libkv.so without the network stays under $MOST bytes" [ "$(size $plain)" -lt $MOST ]
 
-# has FILE PATTERN: whether some text in the file fits. Names of sources are among them, by their panics.
+# has FILE PATTERN: whether the file contains a match. Panics put the names of source files into it.
 has() { grep -aqE "$2" "$1"; }
 has_not() { ! has "$@"; }
 network='tokio|hyper-|rustls|tonic|etcdserverpb'
@@ -40,6 +40,6 @@ for crate in libkv libkv-ffi libkv-python libkv-node; do
 done
 check "libkv-ffi with etcd does" [ "$(depends libkv-ffi --features etcd)" -gt 0 ]
 refuses() { LD_LIBRARY_PATH=target/plain/small target/c/plain; }
-check "a cluster and a server are refused in words" refuses
+check "a cluster and a server are refused with a clear error" refuses
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

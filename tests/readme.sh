@@ -1,6 +1,6 @@
 #!/bin/bash
-# The README's programs are files of this tree, word for word; they compile as the README says, run,
-# and print what the README says they print, all the same. Python and Node run as `make bindings` built them.
+# Tests the README's programs: they equal files of this tree, they compile and run as described, and
+# all print the output in the README. Python and Node use the packages of `make bindings`.
 set -u
 cd "$(dirname "$0")/.." || exit
 cargo=${CARGO:-cargo}
@@ -9,7 +9,7 @@ trap 'rm -rf "$work"' EXIT
 passed=0
 failed=0
 
-# fence LANGUAGE: the first block of the README that is fenced as that language.
+# fence LANGUAGE: the first code block of the README in that language.
 fence() {
     awk -v open="\`\`\`$1" '$0 == "```" && on { exit } on { print } $0 == open { on = 1 }' README.md
 }
@@ -36,7 +36,7 @@ check "README's Python is bindings/python/examples/quickstart.py" \
     diff "$work/quickstart.py" bindings/python/examples/quickstart.py
 check "README's JavaScript is bindings/node/examples/quickstart.js" \
     diff "$work/quickstart.js" bindings/node/examples/quickstart.js
-check "README says what they print" test -s "$work/expected"
+check "README has their output" test -s "$work/expected"
 
 "$cargo" run --quiet --locked -p libkv --example quickstart >"$work/rust.out"
 check "the Rust program runs" test $? -eq 0
@@ -48,7 +48,7 @@ check "the Python program runs" test $? -eq 0
 mkdir "$work/node_modules" && ln -s "$PWD/bindings/node" "$work/node_modules/libkv" &&
     node "$work/quickstart.js" >"$work/node.out"
 check "the JavaScript program runs" test $? -eq 0
-check "the Rust program prints what README says" diff "$work/expected" "$work/rust.out"
+check "the Rust program prints the output in the README" diff "$work/expected" "$work/rust.out"
 for language in c python node; do
     check "the program in $language prints the same" diff "$work/expected" "$work/$language.out"
 done
@@ -61,6 +61,6 @@ with libkv.open(sys.argv[1]) as db:
     timeout 60 "$cargo" run --quiet --locked -p libkv --example coordinate "$work/store" >"$work/coordinate.out"
 check "the worker runs" test $? -eq 0
 printf '%s\n' 'fenced by revision 4' '2 config/colour = green' '3 config/stop = now' >"$work/coordinated"
-check "the worker follows what Python wrote" diff "$work/coordinated" "$work/coordinate.out"
+check "the worker reads the changes that Python wrote" diff "$work/coordinated" "$work/coordinate.out"
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

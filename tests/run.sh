@@ -1,11 +1,11 @@
 #!/bin/bash
-# Runs every suite and sums them up; called by `make test`, after `make`.
+# Runs every suite and adds up the results; called by `make test`, after `make`.
 #
-# What counts: cargo's "test result:" lines, and a line "N passed, N failed" from any other suite.
-# A suite that ends badly without having counted a failure, or that ran nothing, counts as one
-# failure: a suite that died never looks like one that passed. One that ends with 77 and a line
-# "not run: what (why)" cannot run here, and counts as nothing. Lines "not run: what (why)" of any
-# suite are gathered and said again in the line before the last.
+# The counts come from cargo's "test result:" lines, and from a line "N passed, N failed" of any
+# other suite. A suite that fails without a counted failure, or that runs nothing, counts as one
+# failure, so that a crashed suite is never taken for a successful one. A suite that ends with 77
+# and a line "not run: what (why)" cannot run here and is not counted. The lines "not run: what
+# (why)" of all suites are repeated in the line before the last.
 set -u -o pipefail
 cd "$(dirname "$0")/.." || exit
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
@@ -62,7 +62,7 @@ suite fresh 900 tests/fresh.sh
 suite clients 1200 tests/clients.sh
 suite kubernetes 900 tests/kubernetes.sh
 suite demo 300 tests/demo/odd_tree.sh
-# --show-output: a test that could not run everything says so in what it prints
+# --show-output: a test that could not run everything prints a line "not run: …"
 suite cargo 2400 "$cargo" test --workspace --locked --no-fail-fast -- --show-output
 
 echo

@@ -1,7 +1,7 @@
-//! Links the unwinder of GCC into `kv`, so that it needs no shared library but glibc's.
+//! Links GCC's unwinder into `kv`, so that glibc is the only shared library that it needs.
 //!
-//! Rust's standard library asks the linker for `-lgcc_s`, whatever `-static-libgcc` says. The linker takes the
-//! first file of that name on its path: here a script that names the static libraries instead.
+//! Rust's standard library passes `-lgcc_s` to the linker, even with `-static-libgcc`. The linker
+//! takes the first file of that name on its path: here a script with the static libraries.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,7 +12,7 @@ fn main() {
     if variable("CARGO_CFG_TARGET_ENV") != "gnu" || variable("HOST") != variable("TARGET") {
         return;
     }
-    // without GCC's static unwinder the shared one is used
+    // the shared unwinder is used if there is no static one
     if !has("libgcc_eh.a") {
         return;
     }
@@ -20,11 +20,11 @@ fn main() {
     let script = "INPUT(-lgcc_eh -lgcc)\n";
     let made = std::fs::create_dir_all(&dir)
         .and_then(|()| std::fs::write(dir.join("libgcc_s.so"), script));
-    made.expect("the output directory can be written");
+    made.expect("the output directory is writable");
     println!("cargo::rustc-link-search=native={}", dir.display());
 }
 
-/// Whether the compiler that links has this file.
+/// Whether the compiler has this file.
 fn has(file: &str) -> bool {
     let found = Command::new("cc")
         .arg(format!("-print-file-name={file}"))

@@ -1,4 +1,4 @@
-//! What linking an addon for Node needs.
+//! Sets the linker options of an addon for Node.
 
 fn main() {
     napi_build::setup();

@@ -1,7 +1,7 @@
 #!/bin/bash
-# Builds the native part from source and copies it to where lib/native.js loads it; fast if nothing
-# has changed. `npm install` in this folder runs it. It needs cargo 1.88 or later and fetches only
-# crates. With --built it copies what `make` has built.
+# Builds the native part from source and copies it to the place from which lib/native.js loads it.
+# Fast if nothing has changed. `npm install` in this folder runs it. It needs cargo 1.88 or later
+# and downloads only crates. With --built it copies the module that `make` has built.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -16,7 +16,7 @@ if [ "${1:-}" != --built ]; then
 fi
 built=$CARGO_TARGET_DIR/release/liblibkv_node.so
 if ! cmp -s "$built" "$here/libkv.node"; then
-    # moved into place, so that a process that has the old one loaded keeps it whole
+    # renamed, so that a process that has loaded the old file keeps it unchanged
     cp "$built" "$here/libkv.node.$$"
     mv -f "$here/libkv.node.$$" "$here/libkv.node"
 fi

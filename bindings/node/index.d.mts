@@ -1,4 +1,4 @@
-// The same module for `import`, with itself as its default.
+// The types for `import`: the same module, which is also its own default export.
 import * as libkv from './index.js'
 
 export * from './index.js'

@@ -780,7 +780,7 @@ export interface WaitOptions {
  * {@link Db.lock}. Its keys have the format of etcd's lock service.
  *
  * Guarantees: the holder is the one whose key is first in the queue; the queue is in the order of
- * arrival. The lock is freed when it is released, and within 500 ms after its process has died, by
+ * arrival. The lock is freed when it is released, and within 500 ms after its process has ended, by
  * any process that uses leases or watchers at that time. Not guaranteed: a holder that is stopped
  * for longer than the TTL loses the lock without notice, and the next one gets it. To refuse a
  * write of such a former holder, use `revision`, which grows from holder to holder: the protected
@@ -820,7 +820,7 @@ export class Lock {
  * keys have the format of etcd's election service.
  *
  * Guarantees: the leader is the candidate with the oldest key, whose value is the one that the
- * leader proclaimed. If the leader resigns or its process dies, the next candidate in the order of
+ * leader proclaimed. If the leader resigns or its process ends, the next candidate in the order of
  * arrival leads. Not guaranteed: a leader that is stopped for longer than the TTL may consider
  * itself leader for a moment after it continues. `proclaim` is refused then; for other writes use
  * `revision` as with {@link Lock}.
@@ -1038,7 +1038,7 @@ export class Db {
   leaseList(): Promise<bigint[]>
   /**
    * A lease that is kept alive, and revoked when its handle is closed. With `endWithProcess` it
-   * also ends within 500 ms after this process has died; otherwise after its TTL.
+   * also ends within 500 ms after this process has ended; otherwise after its TTL.
    */
   lease(ttlSeconds: number, options?: { endWithProcess?: boolean }): Promise<Lease>
   /**

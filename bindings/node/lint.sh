@@ -1,5 +1,5 @@
 #!/bin/bash
-# Format, lint and types of Node: index.d.ts itself, and a program that makes every call.
+# Format, lint and types of the Node package: index.d.ts, and a program that makes every call.
 set -eu
 cd "$(dirname "$0")" || exit
 [ -x node_modules/.bin/tsc ] && [ -x node_modules/.bin/biome ] || npm ci --ignore-scripts --no-audit --no-fund --loglevel=error

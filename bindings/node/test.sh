@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs and runs the suite of Node; the last line is "N passed, N failed". Called by tests/run.sh.
-# It tests the native part that `make` builds, and builds it if it is out of date.
+# Builds the native part first if it is out of date.
 set -u -o pipefail
 cd "$(dirname "$0")" || exit
 
@@ -13,7 +13,7 @@ not_run() {
 command -v node >/dev/null || not_run "no node on the PATH"
 command -v npm >/dev/null || not_run "no npm on the PATH"
 node -e 'const [major, minor] = process.versions.node.split(".").map(Number); process.exit(major > 20 || (major === 20 && minor >= 17) ? 0 : 1)' ||
-    not_run "node $(node --version), and it takes 20.17 or later"
+    not_run "node $(node --version); 20.17 or later is required"
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
@@ -28,8 +28,8 @@ if ! prepare >"$log" 2>&1; then
     exit 1
 fi
 
-# One file at a time: some of them stop processes and count what the loop does meanwhile. The time-out is
-# for each file: a wait that blocks the thread ends there, every other in its test.
+# One file at a time: some tests stop processes and count the turns of the loop. The time-out is for
+# each file. It ends a wait that blocks the thread; other waits have the deadline of their test.
 node --test --test-concurrency=1 --test-timeout=300000 --test-reporter=tap test/*.test.js >"$log"
 status=$?
 count() {
@@ -38,7 +38,7 @@ count() {
 passed=$(count pass)
 failed=$(($(count fail) + $(count cancelled)))
 sed -n 's/^ok [0-9]* - /ok: /p' "$log"
-# of what failed everything: from its "not ok" to the end of its report
+# print the whole report of each failure, from "not ok" to its end
 sed -n '/^ *not ok /,/^ *\.\.\.$/p' "$log"
 if [ "$status" -ne 0 ] && [ "$failed" -eq 0 ]; then
     tail -n 50 "$log"

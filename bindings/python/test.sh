@@ -1,11 +1,11 @@
 #!/bin/bash
 # The suite of the Python package, in target/venv. Arguments go to pytest. The last line is
-# "N passed, N failed"; what could not run is said in lines "not run: what (why)".
+# "N passed, N failed". A test that could not run prints a line "not run: what (why)".
 set -u -o pipefail
 cd "$(dirname "$0")" || exit
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/../../target}
 ./venv.sh || {
-    echo "not run: the Python package (target/venv could not be made)"
+    echo "not run: the Python package (target/venv could not be created)"
     echo "0 passed, 1 failed"
     exit 1
 }

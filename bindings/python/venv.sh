@@ -1,6 +1,6 @@
 #!/bin/bash
-# Makes target/venv: Python with the pinned tools and with libkv as it stands in this tree. Done in
-# milliseconds when nothing has changed. PYTHON names the interpreter (python3), 3.11 or later.
+# Creates target/venv: Python with the pinned tools and with libkv as built from this tree. Takes
+# milliseconds if nothing has changed. PYTHON is the interpreter (python3), 3.11 or later.
 set -eu -o pipefail
 cd "$(dirname "$0")/../.." || exit
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
@@ -8,7 +8,7 @@ python=${PYTHON:-python3}
 venv=$CARGO_TARGET_DIR/venv
 tools=$venv/.tools built=$venv/.libkv
 
-# newer FILE THAN...: whether any of these files, or of what is in these folders, is newer
+# newer FILE OTHER...: whether one of the others, or a file in one of the folders, is newer
 newer() {
     local stamp=$1
     shift
@@ -17,12 +17,12 @@ newer() {
 
 if [ ! -x "$venv/bin/python" ]; then
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
-        echo "$python is older than 3.11 (PYTHON=… names another)" >&2
+        echo "$python is older than 3.11 (set PYTHON to another)" >&2
         exit 1
     }
     "$python" -m venv "$venv" || {
         rm -rf "$venv"
-        echo "no virtual environment can be made: on Debian and Ubuntu install the package python3-venv" >&2
+        echo "cannot create a virtual environment: on Debian and Ubuntu install the package python3-venv" >&2
         exit 1
     }
 fi
@@ -35,7 +35,7 @@ fi
 if newer "$built" core/src core/Cargo.toml Cargo.toml Cargo.lock bindings/etcd/src bindings/etcd/Cargo.toml \
     bindings/python/{src,python,Cargo.toml,pyproject.toml,README.md}; then
     began=$(mktemp)
-    # the package that `pip install ./bindings/python` makes, but with the module that make has built
+    # the same package as from `pip install ./bindings/python`, but with the module built by make
     make --no-print-directory --silent lib
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
@@ -45,5 +45,5 @@ if newer "$built" core/src core/Cargo.toml Cargo.toml Cargo.lock bindings/etcd/s
     cp "$CARGO_TARGET_DIR/release/lib_libkv.so" "$work/wheel/libkv/_libkv.abi3.so"
     python -m wheel pack --dest-dir "$work" "$work/wheel" >/dev/null
     "${pip[@]}" install --no-deps --force-reinstall "$work"/*.whl
-    mv "$began" "$built" # what changed while it was built is built again
+    mv "$began" "$built" # a file that changed during the build causes another build
 fi

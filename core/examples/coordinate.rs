@@ -1,10 +1,10 @@
-//! A worker: it waits for its turn, then follows the configuration, from the first revision on.
+//! A worker: acquires a lock, then reads every change of the configuration since revision 1.
 use libkv::{Db, KeyRange, Options, Watch};
 
 fn main() -> Result<(), libkv::Error> {
     let path = std::env::args().nth(1).expect("the directory of the store");
     let db = Db::open(path, Options::new())?;
-    let mut lock = db.lock("worker", 10)?; // freed when this process ends, however it ends
+    let mut lock = db.lock("worker", 10)?; // released when this process ends, even by a crash
     lock.acquire(None)?;
     println!("fenced by revision {}", lock.revision());
     for batch in db.watch(Watch::new(KeyRange::prefix("config/")).start_revision(1))? {

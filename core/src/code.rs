@@ -70,7 +70,7 @@ pub enum Code {
     FailedPrecondition = 29,
     /// A defect of libkv; never expected.
     Internal = 30,
-    /// The write may or may not have happened; the message says how to find out.
+    /// The write may or may not have happened; the message explains how to find out.
     UnknownOutcome = 31,
 }
 

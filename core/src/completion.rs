@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn after_group_runs_once_after_the_last_completion() {
         let order = Arc::new(Mutex::new(Vec::new()));
-        let say = |what: &'static str| {
+        let record = |what: &'static str| {
             let order = order.clone();
             move || order.lock().expect("no panic").push(what)
         };
@@ -111,7 +111,7 @@ mod tests {
                           then: &'static str,
                           panics: bool|
          -> (Completion, Result<Response>) {
-            let (own, then) = (say(own), say(then));
+            let (own, then) = (record(own), record(then));
             let run = move |_| {
                 own();
                 after_group(then);
@@ -123,7 +123,7 @@ mod tests {
             completion("a", "after a", true),
             completion("b", "after b", false),
         ]);
-        after_group(say("at once"));
+        after_group(record("at once"));
         assert_eq!(
             *order.lock().expect("no panic"),
             ["a", "b", "after a", "after b", "at once"]

@@ -378,7 +378,7 @@ pub trait WatchStream: Send + Sync {
 
     /// Same as [`next_page`](WatchStream::next_page), for tasks that share a thread: it scans at
     /// most a part of the log. An empty page may not be the end: call
-    /// [`remind`](WatchStream::remind) then.
+    /// [`notify_pending`](WatchStream::notify_pending) then.
     ///
     /// # Errors
     ///
@@ -388,7 +388,7 @@ pub trait WatchStream: Send + Sync {
     }
 
     /// Calls the waker if there is more to read now. The caller holds no lock.
-    fn remind(&self) {}
+    fn notify_pending(&self) {}
 
     /// The current revision of the store, if all matching events up to it were delivered. `None` if
     /// not, if the stream starts in the future, or if this cannot be known. Never waits.

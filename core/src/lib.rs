@@ -19,7 +19,7 @@
 //!
 //! Where to look: [`Db`] has every call. [`Put`], [`Range`], [`Delete`], [`Txn`] and [`Watch`] are
 //! the requests: plain values with their options as methods. [`Watcher`], [`Lease`], [`Lock`] and
-//! [`Election`] are handles. [`Error`] has a stable [`Code`]. [`Options`] says how a store is
+//! [`Election`] are handles. [`Error`] has a stable [`Code`]. [`Options`] sets how a store is
 //! opened. `core/DESIGN.md` describes the files byte by byte. [`engine`] is the interface of other
 //! kinds of stores.
 //!
@@ -57,7 +57,7 @@ pub use model::{
 };
 pub use options::{AutoCompaction, Clock, LimitsPreset, Options, Secret};
 pub use recipe::{
-    Canceller, DiffScan, Election, EventScan, Leaders, Lease, Lock, Patience, Retries, Scan,
-    Snapshot, TRANSACT_RETRIES, Transaction, Watcher,
+    Canceller, DiffScan, Election, EventScan, Leaders, Lease, Lock, Retries, Scan, Snapshot,
+    TRANSACT_RETRIES, Transaction, WaitLimit, Watcher,
 };
 pub use request::*;

@@ -257,7 +257,7 @@ pub(crate) trait ClockListener: Send + Sync + std::fmt::Debug {
 }
 
 impl Clock {
-    /// A manual clock that starts at `unix_ms` milliseconds since 1970 and stands still until it is
+    /// A manual clock that starts at `unix_ms` milliseconds since 1970 and does not move until it is
     /// advanced.
     ///
     /// A store that is opened with it cannot be opened by another process: others get `busy`, and

@@ -1,12 +1,12 @@
-//! The driver of claims: what it leaves behind, whenever and however it ends.
+//! The driver of claims: what remains in the store after each kind of end.
 
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use libkv::support::{Claim, ClaimDriver, ClaimRequest, claim_blocking};
-use libkv::{Code, Db, Delete, KeyRange, Options, Patience, Range, Result};
+use libkv::{Code, Db, Delete, KeyRange, Options, Range, Result, WaitLimit};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const WAIT_LIMIT: Duration = Duration::from_secs(20);
 
 type Claimed = Receiver<Result<Option<Claim>>>;
 
@@ -17,7 +17,7 @@ fn start(request: ClaimRequest) -> (ClaimDriver, Claimed) {
 }
 
 fn result(claimed: &Claimed) -> Result<Option<Claim>> {
-    claimed.recv_timeout(PATIENCE).expect("within 20 s")
+    claimed.recv_timeout(WAIT_LIMIT).expect("within 20 s")
 }
 
 fn memory() -> Db {
@@ -30,15 +30,15 @@ fn keys(db: &Db) -> i64 {
 }
 
 fn until(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_LIMIT;
     while !is_so() {
         assert!(Instant::now() < deadline, "not within 20 s: {what}");
         std::thread::yield_now();
     }
 }
 
-/// The store is as it was with the holder alone: one key, one lease, no watcher.
-fn only_holder_is_left(db: &Db) -> bool {
+/// Whether the store has only what the holder created: one key, one lease, no watcher.
+fn has_only_the_holder(db: &Db) -> bool {
     let status = db.status().expect("status");
     (keys(db), status.leases, status.watchers) == (1, Some(1), 0)
 }
@@ -47,14 +47,14 @@ fn only_holder_is_left(db: &Db) -> bool {
 fn cancel_at_any_moment_leaves_no_key_and_no_lease() {
     let db = memory();
     let request = || ClaimRequest::new(&db, "name", 60);
-    let _held = claim_blocking(request(), |_| {}).expect("it is free");
+    let _held = claim_blocking(request(), |_| {}).expect("the name is free");
     for pause in (0..200).map(|n| Duration::from_micros(n * 2)) {
         let (driver, claimed) = start(request());
         spin(pause);
         driver.cancel();
         let error = result(&claimed).expect_err("cancelled");
         assert_eq!(error.code(), Code::Cancelled);
-        assert!(only_holder_is_left(&db), "after {pause:?}");
+        assert!(has_only_the_holder(&db), "after {pause:?}");
     }
 }
 
@@ -62,7 +62,7 @@ fn cancel_at_any_moment_leaves_no_key_and_no_lease() {
 fn drop_at_any_moment_completes_at_once_and_leaves_no_key_and_no_lease() {
     let db = memory();
     let request = || ClaimRequest::new(&db, "name", 60);
-    let _held = claim_blocking(request(), |_| {}).expect("it is free");
+    let _held = claim_blocking(request(), |_| {}).expect("the name is free");
     for pause in (0..200).map(|n| Duration::from_micros(n * 2)) {
         let (driver, claimed) = start(request());
         spin(pause);
@@ -70,14 +70,14 @@ fn drop_at_any_moment_completes_at_once_and_leaves_no_key_and_no_lease() {
         let error = result(&claimed).expect_err("cancelled");
         assert_eq!(error.code(), Code::Cancelled);
     }
-    until("everything is deleted", || only_holder_is_left(&db));
+    until("everything is deleted", || has_only_the_holder(&db));
 }
 
 #[test]
 fn time_out_names_the_holder_after_the_key_is_deleted() {
     let db = memory();
     let request = || ClaimRequest::new(&db, "name", 60);
-    let held = claim_blocking(request(), |_| {}).expect("it is free");
+    let held = claim_blocking(request(), |_| {}).expect("the name is free");
     let key = held
         .as_ref()
         .expect("held")
@@ -85,8 +85,9 @@ fn time_out_names_the_holder_after_the_key_is_deleted() {
         .escape_ascii()
         .to_string();
     for timeout in [0, 1, 5] {
-        let patience = Patience::new(Some(Duration::from_millis(timeout)));
-        let error = claim_blocking(request().patience(patience), |_| {}).expect_err("it is held");
+        let wait_limit = WaitLimit::new(Some(Duration::from_millis(timeout)));
+        let error =
+            claim_blocking(request().wait_limit(wait_limit), |_| {}).expect_err("the name is held");
         assert_eq!(
             (error.code(), error.message()),
             (
@@ -95,7 +96,7 @@ fn time_out_names_the_holder_after_the_key_is_deleted() {
             )
         );
         assert_eq!(error.key(), held.as_ref().map(Claim::key));
-        assert!(only_holder_is_left(&db));
+        assert!(has_only_the_holder(&db));
     }
 }
 
@@ -103,19 +104,21 @@ fn time_out_names_the_holder_after_the_key_is_deleted() {
 fn canceller_ends_a_wait_of_another_thread() {
     let db = memory();
     let request = || ClaimRequest::new(&db, "name", 60);
-    let _held = claim_blocking(request(), |_| {}).expect("it is free");
-    let (tell, canceller) = channel();
+    let _held = claim_blocking(request(), |_| {}).expect("the name is free");
+    let (sender, canceller) = channel();
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| {
-            claim_blocking(request(), |canceller| tell.send(canceller).expect("heard"))
-                .map(drop)
-                .map_err(|error| error.code())
+            claim_blocking(request(), |canceller| {
+                sender.send(canceller).expect("the test receives")
+            })
+            .map(drop)
+            .map_err(|error| error.code())
         });
-        until("it waits", || keys(&db) == 2);
+        until("the second claim waits", || keys(&db) == 2);
         canceller.recv().expect("a canceller").cancel();
         assert_eq!(waiting.join().expect("no panic"), Err(Code::Cancelled));
     });
-    assert!(only_holder_is_left(&db));
+    assert!(has_only_the_holder(&db));
 }
 
 #[test]
@@ -126,32 +129,32 @@ fn lease_of_the_caller_is_kept_and_its_key_is_deleted() {
         db.lease_grant(60).expect("granted").id,
     );
     let request = |lease| ClaimRequest::new(&db, "name", 0).lease(lease);
-    let held = claim_blocking(request(one), |_| {}).expect("it is free");
+    let held = claim_blocking(request(one), |_| {}).expect("the name is free");
     let held = held.expect("held");
     assert_eq!(held.key(), format!("name/{one:x}").as_bytes());
     assert_eq!(held.held_since(), held.revision());
     let (driver, claimed) = start(request(two));
-    until("it waits", || keys(&db) == 2);
+    until("the second claim waits", || keys(&db) == 2);
     drop(driver);
     assert!(result(&claimed).is_err());
-    until("its key is deleted", || keys(&db) == 1);
-    // without a drop of the claim, the key stays
+    until("the second key is deleted", || keys(&db) == 1);
+    // the key stays if the claim is not dropped
     let mut held = held;
     held.keep();
     drop(held);
     assert_eq!(keys(&db), 1);
-    let again = claim_blocking(request(one), |_| {}).expect("it is its own");
+    let again = claim_blocking(request(one), |_| {}).expect("held by this lease");
     drop(again);
     db.delete(Delete::new("other")).expect("after the drop");
     assert_eq!(keys(&db), 1, "a key that was found is not deleted");
     let again = claim_blocking(request(two).value("v"), |_| {
-        until("it waits", || keys(&db) == 2);
+        until("the second claim waits", || keys(&db) == 2);
         db.lease_revoke(one).expect("revoked");
     });
-    let again = again.expect("it is free").expect("held");
+    let again = again.expect("the name is free").expect("held");
     assert!(again.held_since() > again.revision());
     drop(again);
-    until("its key is deleted", || keys(&db) == 0);
+    until("the second key is deleted", || keys(&db) == 0);
     assert_eq!(db.lease_list().expect("leases"), [two]);
 }
 
@@ -160,10 +163,10 @@ fn lease_that_is_revoked_ends_the_wait() {
     let db = memory();
     let given = db.lease_grant(60).expect("granted").id;
     let request = || ClaimRequest::new(&db, "name", 60);
-    let _held = claim_blocking(request(), |_| {}).expect("it is free");
+    let _held = claim_blocking(request(), |_| {}).expect("the name is free");
     for request in [request(), request().lease(given)] {
         let (_driver, claimed) = start(request);
-        until("it waits", || keys(&db) == 2);
+        until("the second claim waits", || keys(&db) == 2);
         let last = db
             .range(Range::new(KeyRange::prefix("name/")))
             .expect("range");
@@ -172,16 +175,16 @@ fn lease_that_is_revoked_ends_the_wait() {
         let error = result(&claimed).expect_err("lost");
         assert_eq!(error.code(), Code::LeaseLost);
     }
-    assert!(only_holder_is_left(&db));
+    assert!(has_only_the_holder(&db));
 }
 
 #[test]
 fn close_ends_the_wait() {
     let db = memory();
     let request = || ClaimRequest::new(&db, "name", 60);
-    let _held = claim_blocking(request(), |_| {}).expect("it is free");
+    let _held = claim_blocking(request(), |_| {}).expect("the name is free");
     let (_driver, claimed) = start(request());
-    until("it waits", || keys(&db) == 2);
+    until("the second claim waits", || keys(&db) == 2);
     db.close();
     let error = result(&claimed).expect_err("closed");
     assert_eq!(error.code(), Code::Closed);

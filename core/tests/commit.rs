@@ -1,5 +1,5 @@
-//! What completions may do, and what closing does to requests that are still queued. Nothing here
-//! waits for a time to pass: each wait ends with its response; its limit is for failures only.
+//! Calls in completions, and requests that are queued when the store is closed. No test waits for a
+//! fixed time: each wait ends with a response, and has a limit in case of a failure.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
@@ -11,33 +11,33 @@ use libkv_test_support::deadline::deadline;
 use libkv_test_support::scratch;
 
 /// Longer than any response takes, shorter than a wait for a lock that is never released.
-const PATIENCE: Duration = Duration::from_secs(20);
+const WAIT_LIMIT: Duration = Duration::from_secs(20);
 
-fn patient() -> Options {
+fn long_busy_timeout() -> Options {
     Options::new().busy_timeout_ms(60_000)
 }
 
 fn response<T>(responses: &Receiver<T>, what: &str) -> T {
     responses
-        .recv_timeout(PATIENCE)
+        .recv_timeout(WAIT_LIMIT)
         .unwrap_or_else(|_| panic!("{what} has no response"))
 }
 
 #[test]
 fn completion_may_write_while_requests_are_queued() {
     let _deadline = deadline();
-    let db = Db::open(":memory:", patient()).expect("a new store");
+    let db = Db::open(":memory:", long_busy_timeout()).expect("a new store");
     let (done, responses) = channel();
     let inner = db.clone();
     db.submit(Put::new("first", "1"), move |first| {
         first.expect("written");
-        // only the thread that runs this would lead for it
+        // the put inside a completion runs on the thread that would lead for it
         let queued = done.clone();
         inner.submit(Put::new("queued", "2"), move |response| {
-            queued.send(response.map(drop)).expect("the test waits")
+            queued.send(response.map(drop)).expect("the test receives")
         });
         done.send(inner.put(Put::new("waited for", "3")).map(drop))
-            .expect("the test waits");
+            .expect("the test receives");
     });
     for what in ["one write of a completion", "the other"] {
         response(&responses, what).expect("written");
@@ -45,7 +45,7 @@ fn completion_may_write_while_requests_are_queued() {
     assert_eq!(db.status().expect("status").keys, Some(3));
 }
 
-/// A group takes 4 MiB: these are groups of one.
+/// A group has at most 4 MiB, so each of these puts is a group of one.
 fn large(key: &str) -> Put {
     Put::new(key, vec![7; 5 << 20])
 }
@@ -53,26 +53,26 @@ fn large(key: &str) -> Put {
 #[test]
 fn completion_may_write_on_a_thread_that_waits_for_its_own_turn() {
     let _deadline = deadline();
-    let db = Db::open(":memory:", patient()).expect("a new store");
+    let db = Db::open(":memory:", long_busy_timeout()).expect("a new store");
     let (done, responses) = channel();
-    let (held, go_on) = (channel(), channel());
-    // the worker leads this one and stays in its completion until everything below is queued
+    let (held, resume) = (channel(), channel());
+    // the worker leads this request and stays in its completion until the requests below are queued
     db.submit(large("first"), move |_| {
-        held.0.send(()).expect("the test waits");
-        go_on.1.recv_timeout(PATIENCE).expect("notified");
+        held.0.send(()).expect("the test receives");
+        resume.1.recv_timeout(WAIT_LIMIT).expect("notified");
     });
     response(&held.1, "the first request");
     for key in ["a", "b", "c"] {
         let (done, inner) = (done.clone(), db.clone());
         db.submit(large(key), move |response| {
             let written = response.and_then(|_| inner.put(Put::new(format!("of {key}"), "x")));
-            done.send(written.map(drop)).expect("the test waits");
+            done.send(written.map(drop)).expect("the test receives");
         });
     }
     let waits = db.clone();
     let thread = std::thread::spawn(move || waits.put(Put::new("own", "x")).map(drop));
     let written = thread.join().expect("no panic");
-    go_on.0.send(()).expect("the worker listens");
+    resume.0.send(()).expect("the completion receives");
     written.expect("written");
     for _ in 0..3 {
         response(&responses, "a completion's write").expect("written");
@@ -83,7 +83,7 @@ fn completion_may_write_on_a_thread_that_waits_for_its_own_turn() {
 #[test]
 fn submit_during_a_sweep_has_a_response() {
     let _deadline = deadline();
-    let db = Db::open(":memory:", patient()).expect("a new store");
+    let db = Db::open(":memory:", long_busy_timeout()).expect("a new store");
     for _ in 0..10 {
         let puts = (0..20_000).map(|n| Op::Put(Put::new(format!("{n}"), "x")));
         db.txn(Txn {
@@ -95,13 +95,13 @@ fn submit_during_a_sweep_has_a_response() {
     let (done, responses) = channel();
     let (swept, is_swept) = channel();
     db.submit(Compact::new(11).physical(true), move |response| {
-        swept.send(response.map(drop)).expect("the test waits");
+        swept.send(response.map(drop)).expect("the test receives");
     });
     let mut under_way = 0;
     while is_swept.try_recv().map_or(true, |swept| swept.is_err()) {
         let done = done.clone();
         db.submit(Put::new("beside", "x"), move |response| {
-            done.send(response.map(drop)).expect("the test waits")
+            done.send(response.map(drop)).expect("the test receives")
         });
         under_way += 1;
         while under_way > 32 || (under_way > 0 && responses.try_recv().is_ok()) {
@@ -143,9 +143,9 @@ impl Drop for Chain {
 }
 
 #[test]
-fn chain_of_completions_keeps_no_lease_alive() {
+fn chain_of_completions_does_not_delay_expiry() {
     let _deadline = deadline();
-    let db = Db::open(":memory:", patient()).expect("a new store");
+    let db = Db::open(":memory:", long_busy_timeout()).expect("a new store");
     let _chain = Chain::of(&db);
     let watcher = db
         .watch(Watch::new("leased").no_put(true))
@@ -154,16 +154,16 @@ fn chain_of_completions_keeps_no_lease_alive() {
     db.put(Put::new("leased", "x").lease(lease))
         .expect("written");
     let gone = watcher
-        .next(PATIENCE)
+        .next(WAIT_LIMIT)
         .expect("followed")
         .expect("the lease does not expire");
     assert_eq!(gone.events.len(), 1);
 }
 
 #[test]
-fn chain_of_completions_keeps_no_physical_compaction_waiting() {
+fn chain_of_completions_does_not_delay_a_physical_compaction() {
     let _deadline = deadline();
-    let db = Db::open(":memory:", patient()).expect("a new store");
+    let db = Db::open(":memory:", long_busy_timeout()).expect("a new store");
     let _chain = Chain::of(&db);
     let revision = db.put(Put::new("k", "x")).expect("written").revision;
     let (done, responses) = channel();
@@ -178,7 +178,7 @@ fn close_completes_everything_queued_and_leaves_no_files() {
     let _deadline = deadline();
     let store = scratch("closing");
     let (count, most) = (Arc::new(AtomicUsize::new(0)), 10_000);
-    let db = Db::open(&store, patient()).expect("a new store");
+    let db = Db::open(&store, long_busy_timeout()).expect("a new store");
     for number in 0..most {
         let count = count.clone();
         db.submit(Put::new(format!("{number}"), "x"), move |response| {
@@ -190,9 +190,9 @@ fn close_completes_everything_queued_and_leaves_no_files() {
     assert_eq!(
         count.load(Ordering::SeqCst),
         most,
-        "each has one response before the store is closed"
+        "each request has one response before the store is closed"
     );
-    let db = Db::open(&store, Options::new()).expect("nothing of it is still open");
+    let db = Db::open(&store, Options::new()).expect("no file of it is still open");
     assert_eq!(db.status().expect("status").keys, Some(most as u64));
     drop(db);
     std::fs::remove_dir_all(store).expect("removed");
@@ -203,13 +203,14 @@ fn close_right_after_a_compaction_leaves_no_files() {
     let _deadline = deadline();
     let store = scratch("compacting");
     for round in 0..20 {
-        let db = Db::open(&store, patient()).expect("nothing of the last round is still open");
+        let db =
+            Db::open(&store, long_busy_timeout()).expect("no file of the last round is still open");
         let revision = db.put(Put::new("k", "x")).expect("written").revision;
         let (done, responses) = channel();
         db.submit(
             Compact::new(revision).physical(round % 2 == 0),
             move |response| {
-                done.send(response.map(drop)).expect("the test waits");
+                done.send(response.map(drop)).expect("the test receives");
             },
         );
         drop(db);
@@ -226,16 +227,17 @@ fn completion_may_drop_the_last_handle() {
     let _deadline = deadline();
     let store = scratch("last");
     for _ in 0..20 {
-        let db = Db::open(&store, patient()).expect("nothing of the last round is still open");
+        let db =
+            Db::open(&store, long_busy_timeout()).expect("no file of the last round is still open");
         let (done, responses) = channel();
         let last = Arc::new(Mutex::new(None));
         let inner = last.clone();
-        let (told, go_on) = channel();
+        let (may_drop, resume) = channel();
         db.submit(Put::new("k", "x"), move |response| {
             response.expect("written");
-            go_on.recv_timeout(PATIENCE).expect("notified");
+            resume.recv_timeout(WAIT_LIMIT).expect("notified");
             drop(inner.lock().expect("no panic").take());
-            done.send(()).expect("the test waits");
+            done.send(()).expect("the test receives");
         });
         let queued = Arc::new(AtomicUsize::new(0));
         for key in ["a", "b", "c"] {
@@ -245,14 +247,14 @@ fn completion_may_drop_the_last_handle() {
             });
         }
         *last.lock().expect("no panic") = Some(db);
-        told.send(()).expect("the completion listens");
+        may_drop.send(()).expect("the completion receives");
         response(&responses, "the first request");
-        // opening waits until the other end has closed, and so has responded
-        let db = Db::open(&store, patient()).expect("the store opens again");
+        // opening waits until the other handle is closed, so every response has been sent
+        let db = Db::open(&store, long_busy_timeout()).expect("the store opens again");
         assert_eq!(
             queued.load(Ordering::SeqCst),
             3,
-            "what was queued has a response"
+            "every queued request has a response"
         );
         db.delete(Delete::new(KeyRange::all())).expect("deleted");
     }
@@ -262,7 +264,7 @@ fn completion_may_drop_the_last_handle() {
 #[test]
 fn submit_all_is_one_group() {
     let _deadline = deadline();
-    let db = Db::open(":memory:", patient()).expect("a new store");
+    let db = Db::open(":memory:", long_busy_timeout()).expect("a new store");
     let (done, responses) = channel();
     let ended = Arc::new(AtomicUsize::new(0));
     let (group_done, group_ends) = channel();
@@ -274,7 +276,7 @@ fn submit_all_is_one_group() {
                 libkv::Response::Put(put) => put.revision,
                 other => panic!("{name}: {other:?}"),
             });
-            // the first of a group that gets here counts it
+            // the first completion of a group counts the group
             libkv::support::after_group(move || {
                 let _ = ended.compare_exchange(
                     groups_before,
@@ -282,13 +284,13 @@ fn submit_all_is_one_group() {
                     Ordering::AcqRel,
                     Ordering::Acquire,
                 );
-                group_done.send(()).expect("the test waits");
+                group_done.send(()).expect("the test receives");
             });
-            done.send((name, revision)).expect("the test waits");
+            done.send((name, revision)).expect("the test receives");
         })
     };
     let requests = (0..100).map(|n| {
-        // every tenth is refused, before it is queued
+        // every tenth request is refused before it is queued
         let key = if n % 10 == 0 {
             String::new()
         } else {
@@ -322,7 +324,7 @@ fn submit_all_is_one_group() {
             .collect::<Vec<_>>()
     );
     (0..100).for_each(|_| response(&group_ends, "the end of a group"));
-    // refused ones end "groups" of their own at once; the ninety that were written are one more
+    // each refused request is a "group" of its own; the ninety writes are one more group
     assert_eq!(ended.load(Ordering::Acquire), 10 + 1);
     db.close();
 }

@@ -1,44 +1,44 @@
 //! The commit signal: every interleaving of two writers and two waiters.
 //!
 //! A model of `raise_signal` and `wait_for_signal` (core/src/embedded/guard/signal.rs) and of the
-//! loop around them (`run` in core/src/embedded/background.rs), one atomic step at a time. No waiter
-//! may sleep without end before it has seen the last commit. A writer may die between any two
-//! steps; then the slow timer alone must wake the waiters. The model must find each wrong design,
-//! or it proves nothing.
+//! loop around them (`run` in core/src/embedded/background.rs), one atomic step at a time. No
+//! waiter may sleep without limit before it has read the last commit. A writer may die between any
+//! two steps; then the slow timer must wake the waiters. To prove its value, the model must find
+//! the fault of each wrong design.
 
 use std::collections::HashSet;
 
-/// Commits of each writer. (With 3 there are ten times as many states, and nothing else is found.)
+/// Commits of each writer. (3 commits give ten times as many states and the same results.)
 const COMMITS: u8 = 2;
 const WRITERS: usize = 2;
 const WAITERS: usize = 2;
 
-/// What is built differently.
+/// The design: the real one, or one with a fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Built {
-    AsItIs,
-    /// The counter goes up in one step, and the flag is taken in the next.
+enum Design {
+    Real,
+    /// The counter is incremented in one step, and the flag is cleared in the next.
     FlagAfterCounter,
-    /// The flag is taken in one step, and the counter goes up in the next.
+    /// The flag is cleared in one step, and the counter is incremented in the next.
     FlagBeforeCounter,
-    /// A waiter loads the word after it has looked at the store.
+    /// A waiter loads the word after it has read the store.
     LooksFirst,
-    /// A waiter raises the flag without comparing.
+    /// A waiter sets the flag without comparing the word.
     BlindFlag,
     /// Only one of the sleepers is woken.
     WakesOne,
-    /// The word is not counted up.
+    /// The counter is not incremented.
     NoCounter,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Writer {
-    /// About to make one of the commits that are left.
+    /// Before one of its commits.
     Commit,
     Ring,
-    /// A part of `raise_signal` is done; the word before it.
+    /// In the middle of `raise_signal`, with the word before it.
     Between(u8),
-    /// A waiter sleeps and is to be woken.
+    /// Before it wakes the sleepers.
     Wake,
     Done,
     Dead,
@@ -46,16 +46,16 @@ enum Writer {
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Waiter {
-    /// About to load the word.
+    /// Before it loads the word.
     Load,
-    /// About to look at the store; the word that it has seen.
+    /// Before it reads the store, with the word that it has loaded.
     Look(u8),
-    /// Has looked, and found nothing or something: about to raise the flag and to sleep.
+    /// After it has read the store, before it sets the flag and sleeps.
     Raise(u8),
-    /// About to enter the kernel, which compares the word with this.
+    /// Before it enters the kernel, which compares the word with this.
     Enter(u8),
     Asleep,
-    /// Rests for a moment with the signal not armed.
+    /// Pauses for a moment without setting the flag.
     Rest,
 }
 
@@ -64,7 +64,8 @@ struct State {
     word: u8,
     revision: u8,
     writers: [(Writer, u8); WRITERS],
-    /// The revision that each has seen last, and whether it was rung since its last rest.
+    /// The state of each waiter, the last revision that it read, and whether it was woken since its
+    /// last pause.
     waiters: [(Waiter, u8, bool); WAITERS],
     deaths: u8,
 }
@@ -80,7 +81,7 @@ impl State {
         }
     }
 
-    fn wake(&mut self, built: Built) {
+    fn wake(&mut self, design: Design) {
         for waiter in self
             .waiters
             .iter_mut()
@@ -88,18 +89,18 @@ impl State {
         {
             waiter.0 = Waiter::Load;
             waiter.2 = true;
-            if built == Built::WakesOne {
+            if design == Design::WakesOne {
                 return;
             }
         }
     }
 
-    /// What a writer's next step leads to.
-    fn write(&self, at: usize, built: Built) -> Option<State> {
+    /// The state after a writer's next step.
+    fn write(&self, at: usize, design: Design) -> Option<State> {
         let mut next = self.clone();
         let (writer, left) = self.writers[at];
         let count = |word: u8| {
-            if built == Built::NoCounter {
+            if design == Design::NoCounter {
                 word
             } else {
                 word.wrapping_add(2)
@@ -118,12 +119,12 @@ impl State {
                 next.writers[at].1 = left - 1;
                 Writer::Ring
             }
-            Writer::Ring => match built {
-                Built::FlagAfterCounter => {
+            Writer::Ring => match design {
+                Design::FlagAfterCounter => {
                     next.word = count(self.word);
                     Writer::Between(self.word)
                 }
-                Built::FlagBeforeCounter => {
+                Design::FlagBeforeCounter => {
                     next.word = self.word & !1;
                     Writer::Between(self.word)
                 }
@@ -133,7 +134,7 @@ impl State {
                 }
             },
             Writer::Between(before) => {
-                next.word = if built == Built::FlagAfterCounter {
+                next.word = if design == Design::FlagAfterCounter {
                     self.word & !1
                 } else {
                     count(self.word)
@@ -141,7 +142,7 @@ impl State {
                 after_raise(before)
             }
             Writer::Wake => {
-                next.wake(built);
+                next.wake(design);
                 after_wake(left)
             }
             Writer::Done | Writer::Dead => return None,
@@ -149,20 +150,20 @@ impl State {
         Some(next)
     }
 
-    /// What a waiter's next step leads to; none while it sleeps.
-    fn wait(&self, at: usize, built: Built) -> Option<State> {
+    /// The state after a waiter's next step; `None` while it sleeps.
+    fn wait(&self, at: usize, design: Design) -> Option<State> {
         let mut next = self.clone();
         let (waiter, seen, raised) = self.waiters[at];
         next.waiters[at].0 = match waiter {
-            Waiter::Load if built == Built::LooksFirst => {
+            Waiter::Load if design == Design::LooksFirst => {
                 next.waiters[at].1 = self.revision;
                 Waiter::Look(0)
             }
             Waiter::Load => Waiter::Look(self.word),
-            Waiter::Look(_) if built == Built::LooksFirst => Waiter::Raise(self.word),
+            Waiter::Look(_) if design == Design::LooksFirst => Waiter::Raise(self.word),
             Waiter::Look(word) => {
                 next.waiters[at].1 = self.revision;
-                // rung for nothing: it rests, and is not to be woken meanwhile
+                // woken without a new revision: it pauses, and is not woken meanwhile
                 match raised && seen == self.revision {
                     true => {
                         next.waiters[at].2 = false;
@@ -171,7 +172,7 @@ impl State {
                     false => Waiter::Raise(word),
                 }
             }
-            Waiter::Raise(word) if self.word == word || built == Built::BlindFlag => {
+            Waiter::Raise(word) if self.word == word || design == Design::BlindFlag => {
                 next.word = self.word | 1;
                 Waiter::Enter(next.word)
             }
@@ -190,12 +191,12 @@ impl State {
         Some(next)
     }
 
-    /// Every state that one step leads to, a death too.
-    fn steps(&self, built: Built, may_die: bool) -> Vec<State> {
+    /// Every state after one step of any writer or waiter, or after the death of a writer.
+    fn steps(&self, design: Design, may_die: bool) -> Vec<State> {
         let mut steps: Vec<State> = (0..WRITERS)
-            .filter_map(|at| self.write(at, built))
+            .filter_map(|at| self.write(at, design))
             .collect();
-        steps.extend((0..WAITERS).filter_map(|at| self.wait(at, built)));
+        steps.extend((0..WAITERS).filter_map(|at| self.wait(at, design)));
         for at in 0..WRITERS {
             let writes = !matches!(self.writers[at].0, Writer::Done | Writer::Dead);
             if may_die && self.deaths == 0 && writes {
@@ -208,7 +209,7 @@ impl State {
         steps
     }
 
-    /// A waiter that has not seen the last commit.
+    /// Whether a waiter has not read the last commit.
     fn behind(&self) -> bool {
         self.waiters.iter().any(|waiter| waiter.1 != self.revision)
     }
@@ -232,29 +233,29 @@ fn after_wake(left: u8) -> Writer {
     }
 }
 
-/// What the search found.
+/// The result of a search.
 #[derive(Default, Debug)]
-struct Found {
+struct SearchResult {
     states: usize,
     /// States in which no step is possible.
     ends: usize,
-    /// Of these, where a waiter has not seen the last commit: with all writers alive, and with one
-    /// that died.
+    /// Of these, the states in which a waiter has not read the last commit: with all writers alive,
+    /// and with a dead one.
     lost: usize,
     lost_by_a_death: usize,
 }
 
-/// Goes through every state that can be reached from these, until an `end` is enough.
+/// Explores every state that can be reached from these, until `enough` is true for an end.
 fn explore(
     from: Vec<State>,
-    built: Built,
+    design: Design,
     may_die: bool,
     mut end: impl FnMut(&State) -> bool,
 ) -> usize {
     let mut known: HashSet<State> = from.iter().cloned().collect();
     let mut open = from;
     while let Some(state) = open.pop() {
-        let steps = state.steps(built, may_die);
+        let steps = state.steps(design, may_die);
         if steps.is_empty() && end(&state) {
             break;
         }
@@ -263,10 +264,10 @@ fn explore(
     known.len()
 }
 
-fn search(built: Built, may_die: bool) -> Found {
-    let mut found = Found::default();
+fn search(design: Design, may_die: bool) -> SearchResult {
+    let mut found = SearchResult::default();
     let mut behind = Vec::new();
-    found.states = explore(vec![State::first()], built, may_die, |state| {
+    found.states = explore(vec![State::first()], design, may_die, |state| {
         found.ends += 1;
         if state.behind() {
             match state.deaths {
@@ -275,12 +276,12 @@ fn search(built: Built, may_die: bool) -> Found {
             }
             behind.push(state.tick());
         }
-        built != Built::AsItIs && found.lost > 0
+        design != Design::Real && found.lost > 0
     });
-    // whatever was lost: after a tick of the slow timer every waiter has seen everything
-    explore(behind, built, may_die, |state| {
+    // after a tick of the slow timer every waiter has read the last commit
+    explore(behind, design, may_die, |state| {
         assert!(
-            !state.behind() || built != Built::AsItIs,
+            !state.behind() || design != Design::Real,
             "the slow timer does not help: {state:?}"
         );
         false
@@ -290,7 +291,7 @@ fn search(built: Built, may_die: bool) -> Found {
 
 #[test]
 fn commit_signal_wakes_every_waiter() {
-    let found = search(Built::AsItIs, false);
+    let found = search(Design::Real, false);
     println!("{found:?}");
     assert!(found.states > 100_000 && found.ends > 0, "{found:?}");
     assert_eq!(found.lost, 0, "{found:?}");
@@ -298,27 +299,27 @@ fn commit_signal_wakes_every_waiter() {
 
 #[test]
 fn commit_signal_of_a_dead_writer_is_replaced_by_the_timer() {
-    let found = search(Built::AsItIs, true);
+    let found = search(Design::Real, true);
     println!("{found:?}");
     assert_eq!(found.lost, 0, "{found:?}");
     assert!(
         found.lost_by_a_death > 0,
-        "a death is there to be covered: {found:?}"
+        "there are states after a death: {found:?}"
     );
 }
 
 #[test]
 fn commit_signal_model_finds_wrong_designs() {
-    for built in [
-        Built::FlagAfterCounter,
-        Built::FlagBeforeCounter,
-        Built::LooksFirst,
-        Built::BlindFlag,
-        Built::WakesOne,
-        Built::NoCounter,
+    for design in [
+        Design::FlagAfterCounter,
+        Design::FlagBeforeCounter,
+        Design::LooksFirst,
+        Design::BlindFlag,
+        Design::WakesOne,
+        Design::NoCounter,
     ] {
-        let found = search(built, false);
-        println!("{built:?}: {found:?}");
-        assert!(found.lost > 0, "{built:?} loses nothing: {found:?}");
+        let found = search(design, false);
+        println!("{design:?}: {found:?}");
+        assert!(found.lost > 0, "no fault found in {design:?}: {found:?}");
     }
 }

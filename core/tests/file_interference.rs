@@ -1,5 +1,5 @@
-//! What other programs, processes and people do to the files of a store: each returns its
-//! code in words, and leaves the store as it was.
+//! Interference of other programs with the files of a store: each case returns a clear error and
+//! leaves the store unchanged.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -16,13 +16,13 @@ fn worker(mode: &str, store: &Path) -> Command {
     command
 }
 
-/// What a process of its own gets: `ok`, or code and message.
+/// The result of an attempt in another process: `ok`, or code and message.
 fn attempt(mode: &str, store: &Path) -> String {
-    said(worker(mode, store))
+    output_of(worker(mode, store))
 }
 
-fn said(mut command: Command) -> String {
-    let done = command.stdin(Stdio::null()).output().expect("it starts");
+fn output_of(mut command: Command) -> String {
+    let done = command.stdin(Stdio::null()).output().expect("started");
     String::from_utf8_lossy(&done.stdout).trim().to_string()
 }
 
@@ -38,11 +38,11 @@ impl Holder {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .expect("it starts");
+            .expect("started");
         let mut ready = String::new();
         BufReader::new(child.stdout.take().expect("piped"))
             .read_line(&mut ready)
-            .expect("it says so");
+            .expect("a line of the process");
         assert_eq!(ready.trim(), "ready");
         let input = child.stdin.take().expect("piped");
         Holder {
@@ -109,13 +109,13 @@ fn open_is_busy_after_a_file_was_replaced_under_an_open_store() {
         );
         assert!(
             response.contains(&holder.child.id().to_string()),
-            "the holder is named: {response}"
+            "the message has the process of the holder: {response}"
         );
         drop(holder);
         assert_eq!(
             attempt("try", &store),
             "ok",
-            "once it is closed the store opens"
+            "the store opens after the holder has closed it"
         );
         fs::remove_dir_all(store).expect("removed");
     }
@@ -154,7 +154,7 @@ fn open_is_busy_in_another_container() {
         .arg(env!("CARGO_BIN_EXE_worker"))
         .arg("try")
         .arg(&store);
-    let response = said(inside);
+    let response = output_of(inside);
     drop(holder);
     if response.is_empty() {
         println!("not run: another container on one store (unshare is not allowed here)");
@@ -188,20 +188,20 @@ fn read_only_medium_is_read_and_not_written() {
             .arg(&store)
             .arg(env!("CARGO_BIN_EXE_worker"))
             .arg(mode);
-        said(command)
+        output_of(command)
     };
     let response = inside("try-reading");
     if response.is_empty() {
         println!("not run: a store on a read-only medium (mounting is not allowed here)");
     } else {
-        // it was opened and read: what is refused is the put after it
+        // opening and reading succeed; only the put is refused
         assert!(
             response.starts_with("read_only ") && !response.contains("Read-only file system"),
             "{response}"
         );
         assert!(
             inside("try").starts_with("read_only "),
-            "without read_only it says so: {}",
+            "without read_only the message is clear: {}",
             inside("try")
         );
     }
@@ -240,8 +240,11 @@ fn manual_clock_excludes_other_processes() {
     drop(holder);
     let clock = Clock::new(5);
     let db = Db::open(&store, Options::new().clock(clock.clone())).expect("alone");
-    assert!(attempt("try", &store).starts_with("busy "), "others wait");
-    // in one process handles share the environment, and so the clock
+    assert!(
+        attempt("try", &store).starts_with("busy "),
+        "another process waits"
+    );
+    // the handles of a process share the environment, and so the clock
     let again = Db::open(&store, Options::new().clock(clock)).expect("the same clock");
     refused(
         &store,
@@ -268,7 +271,7 @@ fn environment_options_must_agree() {
     );
     assert!(
         error.message().contains("200") && error.message().contains("100"),
-        "both are named: {error}"
+        "the message has both values: {error}"
     );
     refused(
         &store,
@@ -310,7 +313,7 @@ fn foreign_files_and_folders_are_not_changed() {
         Code::NotFound,
         "has no store",
     );
-    assert!(!path.exists(), "nothing was made");
+    assert!(!path.exists(), "nothing was created");
     refused(&path.join("below"), none(), Code::NotFound, "below");
     fs::create_dir(&path).expect("a folder");
     fs::write(path.join("notes.txt"), "mine").expect("written");
@@ -336,7 +339,11 @@ fn foreign_files_and_folders_are_not_changed() {
         fs::write(&data, &bytes).expect("written");
         refused(&path, none(), Code::NotAStore, words);
         assert_eq!(names(&path), ["data.mdb"], "nothing was added");
-        assert_eq!(fs::read(&data).expect("read"), bytes, "and nothing changed");
+        assert_eq!(
+            fs::read(&data).expect("read"),
+            bytes,
+            "the file is unchanged"
+        );
     }
     fs::remove_dir_all(path).expect("removed");
 }
@@ -349,7 +356,7 @@ fn plain_lmdb_environment_and_other_page_size_are_named() {
     let whole = fs::read(&data).expect("a store");
     let other = scratch("plain-other");
     fs::create_dir(&other).expect("a folder");
-    // a store whose tree of its own facts has another name is what any LMDB file looks like to us
+    // a store whose tree `meta` has another name looks like any LMDB file
     let plain = replaced(&whole, b"meta", b"beta");
     fs::write(other.join("data.mdb"), &plain).expect("written");
     refused(
@@ -359,7 +366,7 @@ fn plain_lmdb_environment_and_other_page_size_are_named() {
         "LMDB file without the trees of a store",
     );
     assert_eq!(names(&other), ["data.mdb"]);
-    // the page size stands in the first tree's record of both meta pages
+    // the page size is stored in the first tree's record of both meta pages
     let mut large = whole;
     for page in [0, 4096] {
         large[page + 40..page + 44].copy_from_slice(&16_384u32.to_le_bytes());
@@ -402,10 +409,9 @@ fn permission_error_names_the_file_and_the_right() {
             .arg(&program)
             .arg(mode)
             .arg(&store);
-        said(other_user)
+        output_of(other_user)
     };
-    // what is missing or has other permissions than 666 (the directory: 777), and what the error
-    // says
+    // the file whose permissions are not 666 (the directory: 777), and the expected error
     let cases = [
         ("guard", 0o000, "store/guard", "no permission to read it"),
         ("guard", 0o444, "store/guard", "no permission to write it"),
@@ -459,10 +465,10 @@ fn permission_error_names_the_file_and_the_right() {
                 return;
             }
             let right = right.replace("STORE", &store.display().to_string());
-            let said = response.starts_with("permission_denied ")
+            let named = response.starts_with("permission_denied ")
                 && response.contains(file)
                 && response.ends_with(&right);
-            assert!(said, "{name} {mode:o} {how}: {response}");
+            assert!(named, "{name} {mode:o} {how}: {response}");
             assert_eq!(
                 response.contains("read_only"),
                 how == "try-reading",
@@ -471,7 +477,7 @@ fn permission_error_names_the_file_and_the_right() {
             fs::remove_dir_all(&store).expect("removed");
         }
     }
-    // a store that may not be made
+    // a store that may not be created
     set(&folder, 0o755);
     let response = attempt("try");
     let right = format!("no permission to write the directory {}", folder.display());
@@ -512,7 +518,10 @@ fn address_and_url_forms() {
     let store = made("a url");
     let url = format!("file://{}", store.display()).replace(' ', "%20");
     let db = Db::open(&url, Options::new().create(false)).expect("a URL is a path");
-    assert_eq!(db.get("a").expect("get").expect("it is there").value, "1");
+    assert_eq!(
+        db.get("a").expect("get").expect("the key exists").value,
+        "1"
+    );
     drop(db);
     fs::remove_dir_all(store).expect("removed");
 }
@@ -539,7 +548,7 @@ fn handles_of_one_process_share_a_store() {
         a.put(Put::new("a", "2")).expect_err("closed").code(),
         Code::Closed
     );
-    assert_eq!(b.get("a").expect("get").expect("it is there").value, "1");
+    assert_eq!(b.get("a").expect("get").expect("the key exists").value, "1");
     drop((a, b));
     assert_eq!(attempt("try", &store), "ok");
     fs::remove_dir_all(store).expect("removed");
@@ -551,7 +560,7 @@ fn foreign_file_with_a_name_of_ours_is_not_changed() {
     let path = scratch("named");
     fs::create_dir(&path).expect("a folder");
     let guard = path.join("guard");
-    // beside something else, and alone but with bytes that are not ours
+    // beside another file, and alone but with foreign content
     for (other, bytes) in [
         (Some("notes.txt"), b"" as &[u8]),
         (Some("notes.txt"), b"mine"),
@@ -572,15 +581,15 @@ fn foreign_file_with_a_name_of_ours_is_not_changed() {
         assert_eq!(
             fs::read(&guard).expect("read"),
             bytes,
-            "and nothing changed"
+            "the file is unchanged"
         );
         let _ = fs::remove_file(path.join("notes.txt"));
     }
     fs::remove_dir_all(path).expect("removed");
 }
 
-/// A store whose data file was cut to nothing was taken for one that does not exist yet: it opened
-/// again and empty, and its first write sealed the loss.
+/// A former version took a store with an empty data file for a new one. It opened as an empty
+/// store, and the first write made the loss permanent.
 #[test]
 fn emptied_data_file_is_damage_and_not_a_new_store() {
     let _deadline = deadline();
@@ -594,7 +603,7 @@ fn emptied_data_file_is_damage_and_not_a_new_store() {
     let error = Db::open(&store, Options::new()).expect_err("damaged");
     assert_eq!(error.code(), Code::Corrupt, "{error}");
     assert!(error.message().contains("data.mdb"), "{error}");
-    assert_eq!(fs::metadata(&data).expect("it is there").len(), 0);
+    assert_eq!(fs::metadata(&data).expect("the key exists").len(), 0);
     fs::remove_dir_all(store).expect("removed");
 }
 
@@ -614,12 +623,12 @@ fn pipe_in_place_of_the_data_file_is_refused_at_once() {
         .stdout(Stdio::piped())
         .stdin(Stdio::null())
         .spawn()
-        .expect("it starts");
+        .expect("started");
     let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
     while opening.try_wait().expect("wait").is_none() {
         if std::time::Instant::now() > until {
             opening.kill().expect("killed");
-            panic!("it waits for a writer of the pipe");
+            panic!("the process waits for a writer of the pipe");
         }
         std::thread::yield_now();
     }
@@ -631,8 +640,7 @@ fn pipe_in_place_of_the_data_file_is_refused_at_once() {
     fs::remove_dir_all(path).expect("removed");
 }
 
-/// A store's data whose tree of its own facts goes round in circles: every entry of a branch page
-/// leads to that page again.
+/// A data file whose tree `meta` has a cycle: every entry of a branch page points to that page.
 fn circular(whole: &[u8]) -> Vec<u8> {
     let mut bytes = whole.to_vec();
     let page_of = |bytes: &[u8], number: usize| bytes[number * 4096..(number + 1) * 4096].to_vec();
@@ -642,7 +650,7 @@ fn circular(whole: &[u8]) -> Vec<u8> {
             let page = page_of(&bytes, number);
             page[10] == 2 && page.windows(9).any(|window| window == b"ro_compat")
         })
-        .expect("the page with the facts");
+        .expect("the page of meta");
     let mut page = vec![0; 4096];
     page[..8].copy_from_slice(&(number as u64).to_le_bytes());
     page[10] = 1;
@@ -676,7 +684,7 @@ fn damaged_file_with_a_page_cycle_is_refused() {
     fs::remove_dir_all(store).expect("removed");
 }
 
-/// A store with features that may be ignored only while reading, in the data of `store`.
+/// Sets an unknown bit of `ro_compat` in the data of `store`: it may be read but not written.
 fn with_unknown_features(store: &Path) {
     let data = store.join("data.mdb");
     let mut bytes = fs::read(&data).expect("a store");
@@ -687,11 +695,7 @@ fn with_unknown_features(store: &Path) {
         .collect();
     assert!(!places.is_empty());
     for at in places {
-        assert_eq!(
-            bytes[at..at + 8],
-            [0; 8],
-            "the value stands behind its name"
-        );
+        assert_eq!(bytes[at..at + 8], [0; 8], "the value follows its name");
         bytes[at] = 4;
     }
     fs::write(data, bytes).expect("written");
@@ -701,7 +705,7 @@ fn with_unknown_features(store: &Path) {
 fn unknown_features_are_read_and_not_written() {
     let _deadline = deadline();
     let store = made("features");
-    // a writer that was killed leaves the note of lazy commits, which the last to close takes back
+    // a killed writer leaves the record of lazy commits, which the last process to close removes
     drop(Holder::start("stay-lazy", &store));
     with_unknown_features(&store);
     refused(
@@ -711,9 +715,13 @@ fn unknown_features_are_read_and_not_written() {
         "can read but not write",
     );
     let before = fs::read(store.join("data.mdb")).expect("read");
-    let reading = Db::open(&store, Options::new().read_only(true)).expect("it can be read");
+    let reading = Db::open(&store, Options::new().read_only(true)).expect("opened for reading");
     assert_eq!(
-        reading.get("a").expect("get").expect("it is there").value,
+        reading
+            .get("a")
+            .expect("get")
+            .expect("the key exists")
+            .value,
         "1"
     );
     refused(
@@ -725,7 +733,7 @@ fn unknown_features_are_read_and_not_written() {
     drop(reading);
     assert!(
         fs::read(store.join("data.mdb")).expect("read") == before,
-        "a reader has written"
+        "the data file is unchanged after reading"
     );
     fs::remove_dir_all(store).expect("removed");
 }
@@ -754,13 +762,13 @@ fn containers_with_the_same_pid_are_distinguished() {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
-        .expect("it starts");
+        .expect("started");
     let mut ready = String::new();
     BufReader::new(holder.stdout.take().expect("piped"))
         .read_line(&mut ready)
-        .expect("it says so");
+        .expect("a line of the process");
     if ready.trim() == "ready" {
-        let response = said(inside("try"));
+        let response = output_of(inside("try"));
         assert!(
             response.starts_with("busy ")
                 && response.contains("open in another container; use kv serve"),
@@ -800,7 +808,7 @@ fn invalid_urls_and_paths_that_are_not_utf8() {
         Code::InvalidArgument,
         "zero byte",
     );
-    // a slip of the finger in a cluster's address must not make a directory of its name
+    // a typing error in the address of a cluster must not create a directory of that name
     refused(
         Path::new("htp://host:2379"),
         Options::new(),
@@ -815,7 +823,7 @@ fn invalid_urls_and_paths_that_are_not_utf8() {
             "a cluster's address",
         );
     }
-    // bytes that are no text are a path like any other, and may stand in a URL
+    // a path may have bytes that are not text, in a URL too
     let mut path = scratch("bytes").into_os_string();
     path.push(std::ffi::OsStr::from_bytes(b"-\xff"));
     let path = PathBuf::from(path);
@@ -851,7 +859,7 @@ fn full_disk_refuses_writes_and_loses_nothing() {
             &kb.to_string(),
         ]);
         command.arg(&place).arg(env!("CARGO_BIN_EXE_worker"));
-        let response = said(command);
+        let response = output_of(command);
         let lines: Vec<&str> = response.lines().collect();
         match lines[..] {
             [] => {
@@ -872,7 +880,11 @@ fn full_disk_refuses_writes_and_loses_nothing() {
                     format!("{count} acknowledged, {count} there"),
                     "{kb} kB"
                 );
-                assert_eq!(after, format!("{count} there again, 0 problems"), "{kb} kB");
+                assert_eq!(
+                    after,
+                    format!("{count} after opening again, 0 problems"),
+                    "{kb} kB"
+                );
                 assert!(refused.starts_with("full "), "{kb} kB: {response}");
                 at_a_put += 1;
             }

@@ -1,5 +1,5 @@
 //! Stores of every released format version open: `core/tests/format/` keeps a small one of
-//! each, with the responses that it must give. And what a store of another version returns.
+//! each, with the responses that it must give. Stores of unknown versions are refused.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -48,7 +48,7 @@ fn format_of_every_released_version_opens() {
             store
                 .db()
                 .put(Put::new("new", "1"))
-                .expect("it takes writes")
+                .expect("written")
                 .revision,
             revision + 1
         );
@@ -73,21 +73,21 @@ fn altered(name: &str, value: &[u8]) -> PathBuf {
     let mut bytes = fs::read(kept().join("v1/data.mdb")).expect("the kept store");
     let mut changed = 0;
     for at in 0..bytes.len() - name.len() - value.len() {
-        // `ro_compat` and `incompat` end like `compat`: what is before must not be a letter
+        // `ro_compat` and `incompat` end like `compat`: the byte before must not be a letter
         let alone = at == 0 || !(bytes[at - 1].is_ascii_lowercase() || bytes[at - 1] == b'_');
         if alone && bytes[at..].starts_with(name.as_bytes()) {
             bytes[at + name.len()..][..value.len()].copy_from_slice(value);
             changed += 1;
         }
     }
-    assert!(changed > 0, "{name} is nowhere in the store");
+    assert!(changed > 0, "{name} is not in the store");
     fs::write(path.join("data.mdb"), bytes).expect("written");
     path
 }
 
 fn refused(path: &Path, options: Options) -> String {
     let before = fs::read(path.join("data.mdb")).expect("the data file");
-    let error = Db::open(path, options).expect_err("it is refused");
+    let error = Db::open(path, options).expect_err("refused");
     assert_eq!(error.code(), Code::Incompatible, "{error}");
     assert!(
         error.message().contains("data.mdb"),
@@ -96,7 +96,7 @@ fn refused(path: &Path, options: Options) -> String {
     assert_eq!(
         fs::read(path.join("data.mdb")).expect("the data file"),
         before,
-        "it was left as it was"
+        "the file is unchanged"
     );
     error.message().to_string()
 }
@@ -120,12 +120,12 @@ fn format_features_that_are_unknown() {
     refused(&path, Options::new());
     let db = Db::open(&path, Options::new().read_only(true)).expect("reading is allowed");
     assert_eq!(
-        db.get("gone").expect("get").expect("it is there").value,
+        db.get("gone").expect("get").expect("the key exists").value,
         "back"
     );
     assert_eq!(
         db.put(Put::new("a", "b"))
-            .expect_err("writing is not")
+            .expect_err("writing is refused")
             .code(),
         Code::ReadOnly
     );
@@ -133,8 +133,8 @@ fn format_features_that_are_unknown() {
     fs::remove_dir_all(path).expect("removed");
 
     let path = altered("compat", &bit);
-    let db = Db::open(&path, Options::new()).expect("it is ignored");
-    db.put(Put::new("a", "b")).expect("writing too");
+    let db = Db::open(&path, Options::new()).expect("the unknown feature is ignored");
+    db.put(Put::new("a", "b")).expect("writing is allowed");
     drop(db);
     fs::remove_dir_all(path).expect("removed");
 }

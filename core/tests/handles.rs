@@ -1,4 +1,4 @@
-//! What a handle says to a second thread, and once its store is closed.
+//! Handles that are used by a second thread, or after their store was closed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -14,7 +14,7 @@ fn store() -> Db {
 }
 
 fn code<T: std::fmt::Debug>(response: Result<T>) -> Code {
-    response.expect_err("it was refused").code()
+    response.expect_err("refused").code()
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn watcher_refuses_a_second_reader() {
             }
         }
     });
-    // before the other waits this returns nothing
+    // returns nothing until the other thread waits
     let refused = loop {
         match watcher.next(Duration::ZERO) {
             Ok(None) => thread::yield_now(),
@@ -45,7 +45,7 @@ fn watcher_refuses_a_second_reader() {
     assert_eq!(watcher.next(Duration::ZERO).unwrap(), None);
 }
 
-/// A store in memory has nothing to lose: a program that asks for durability works on it as it is.
+/// A store in memory has no durability. A program that sets one must still work on it.
 #[test]
 fn memory_accepts_every_durability() {
     let _deadline = deadline();
@@ -68,11 +68,11 @@ fn memory_accepts_every_durability() {
         db.lease_revoke(lease).unwrap();
         assert_eq!(db.check().unwrap().problems, []);
     }
-    // the durability that is not set is that of a store in memory
+    // the default is the durability of a store in memory
     assert_eq!(store().status().unwrap().durability, Some(Durability::None));
 }
 
-/// No file of a store can be read by others, unless the option `mode` says so.
+/// Other users cannot read the files of a store, unless the option `mode` allows it.
 #[test]
 fn files_of_a_store_have_the_permissions_of_its_mode() {
     let _deadline = deadline();
@@ -98,9 +98,9 @@ fn files_of_a_store_have_the_permissions_of_its_mode() {
     }
 }
 
-/// On the disk it stays what the store was made with.
+/// The durability `none` of a store on disk cannot be changed later.
 #[test]
-fn durability_none_of_a_directory_is_not_raised() {
+fn durability_none_of_a_directory_is_not_changed() {
     let _deadline = deadline();
     let path = std::env::temp_dir().join(format!("libkv-durability-{}", std::process::id()));
     let db = Db::open(&path, Options::new().durability(Durability::None)).unwrap();
@@ -165,11 +165,11 @@ fn close_revokes_the_leases_that_the_handle_kept() {
     std::fs::remove_dir_all(path).unwrap();
 }
 
-/// Tells whether it was woken.
+/// A waker that stores that it was called.
 #[derive(Default)]
-struct Woken(AtomicBool);
+struct FlagWaker(AtomicBool);
 
-impl Wake for Woken {
+impl Wake for FlagWaker {
     fn wake(self: Arc<Self>) {
         self.0.store(true, Ordering::SeqCst);
     }
@@ -187,7 +187,7 @@ fn waker_registered_after_close_is_woken_at_once() {
         let db = store();
         let watcher = db.watch(Watch::new(KeyRange::all())).unwrap();
         end(&db, &watcher);
-        let woken = Arc::new(Woken::default());
+        let woken = Arc::new(FlagWaker::default());
         watcher.set_waker(Some(woken.clone().into()));
         assert!(woken.0.load(Ordering::SeqCst), "end {at}");
     }
@@ -204,8 +204,8 @@ fn leaders_that_were_closed_unread_return_closed() {
     assert_eq!(code(leaders.try_next()), Code::Closed);
 }
 
-/// A process wrote and compacted at once. A watcher of other keys got `compacted`, if it had not
-/// been told of the writes yet.
+/// A former version ended watchers of other keys with `compacted` if a process compacted at once
+/// after its writes, before the watchers had received them.
 #[test]
 fn compaction_right_after_a_write_does_not_end_watchers_of_other_keys() {
     let _deadline = deadline();
@@ -229,8 +229,8 @@ fn compaction_right_after_a_write_does_not_end_watchers_of_other_keys() {
     }
 }
 
-/// The directory of a store in use was removed. Writes were still acknowledged, into files that
-/// cannot be opened again, and no call reported it.
+/// A former version did not report that the directory of an open store was removed. It acknowledged
+/// writes to files that cannot be opened again.
 #[test]
 fn status_reports_that_the_files_were_removed() {
     let _deadline = deadline();
@@ -240,7 +240,7 @@ fn status_reports_that_the_files_were_removed() {
         let db = Db::open(&path, Options::new()).unwrap();
         db.put(Put::new("a", "1")).unwrap();
         assert!(!removed(&db));
-        // it may go by another name
+        // the files are renamed on some file systems
         let elsewhere = path.with_extension("elsewhere");
         std::fs::rename(&path, &elsewhere).unwrap();
         assert!(!removed(&db));
@@ -253,19 +253,19 @@ fn status_reports_that_the_files_were_removed() {
         db.close();
         let _ = std::fs::remove_dir_all(&path);
     }
-    assert!(!removed(&store()), "one in memory has no files");
+    assert!(!removed(&store()), "a store in memory has no files");
 }
 
 #[test]
 fn leaders_look_up_the_leader_again_after_a_read_that_failed() {
     let _deadline = deadline();
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const WAIT_LIMIT: Duration = Duration::from_secs(30);
     const SLOTS: u32 = 4;
     let db = Db::open(":memory:", Options::new().max_readers(SLOTS)).unwrap();
     let mut election = db.election("e", 60).unwrap();
     election.campaign("me", None).unwrap();
     let mut leaders = election.observe().unwrap();
-    // every slot for readers is taken, until its sender is dropped
+    // each reader slot is in use until its sender is dropped
     let (reading, begun) = mpsc::channel();
     let readers: Vec<_> = (0..SLOTS)
         .map(|_| {
@@ -283,7 +283,7 @@ fn leaders_look_up_the_leader_again_after_a_read_that_failed() {
         })
         .collect();
     for _ in 0..SLOTS {
-        begun.recv_timeout(PATIENCE).unwrap();
+        begun.recv_timeout(WAIT_LIMIT).unwrap();
     }
     assert_eq!(code(leaders.try_next()), Code::Busy);
     for (release, reader) in readers {
@@ -292,15 +292,15 @@ fn leaders_look_up_the_leader_again_after_a_read_that_failed() {
     }
     assert_eq!(
         leaders
-            .next(PATIENCE)
+            .next(WAIT_LIMIT)
             .unwrap()
-            .expect("the present leader")
+            .expect("the current leader")
             .value,
         "me"
     );
 }
 
-/// Other candidates may come faster than a caller reads them.
+/// Proclamations may arrive faster than the caller reads them.
 #[test]
 fn leaders_next_ends_at_its_time_limit_while_batches_are_left() {
     let _deadline = deadline();
@@ -312,7 +312,7 @@ fn leaders_next_ends_at_its_time_limit_while_batches_are_left() {
         leaders
             .try_next()
             .unwrap()
-            .expect("the present leader")
+            .expect("the current leader")
             .value,
         "me"
     );
@@ -322,11 +322,11 @@ fn leaders_next_ends_at_its_time_limit_while_batches_are_left() {
     assert_eq!(
         leaders.watcher().caught_up(),
         None,
-        "this reads the log to its end"
+        "this call reads the log to its end"
     );
     assert_eq!(leaders.try_next().unwrap(), None);
     assert!(
         leaders.watcher().try_next().unwrap().is_some(),
-        "it read every batch before it looked at its time"
+        "the call read every batch before it checked its time limit"
     );
 }

@@ -1,7 +1,7 @@
-//! Leases in real time and over processes: deadlines that outlive every process with the store
-//! open, an expirer that is killed, a reboot, and leases that end with their process.
+//! Leases in real time and over several processes: deadlines that survive every process, a killed
+//! process that was expiring leases, a reboot, and leases that end with their process.
 //!
-//! What must pass is time; nothing here says how much may.
+//! The tests wait for TTLs to pass; they do not assert an upper limit.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -12,12 +12,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use libkv::*;
-use libkv_test_support::deadline::{PATIENCE, deadline, until};
+use libkv_test_support::deadline::{WAIT_LIMIT, deadline, until};
 use libkv_test_support::dice::Dice;
 use libkv_test_support::{scratch, seed};
 
-/// Where `guard` has the boot id, and its lease slots of 32 bytes: id, deadline, image of the
-/// owner.
+/// The positions in `guard` of the boot id and of the lease slots. A slot has 32 bytes: id,
+/// deadline, image of the owner.
 const BOOT: u64 = 64;
 const SLOTS: u64 = 4_096;
 const DEAD: u64 = 0;
@@ -32,7 +32,7 @@ fn open(store: &Path) -> Db {
     .expect("the store opens")
 }
 
-/// A worker that says what it has to say on lines.
+/// A worker whose output is read by line.
 struct Worker {
     child: Child,
     lines: BufReader<ChildStdout>,
@@ -119,8 +119,8 @@ fn set_deadline(store: &Path, number: u64, deadline: u64) {
 
 fn next(watcher: &Watcher) -> WatchBatch {
     watcher
-        .next(PATIENCE)
-        .expect("it goes on")
+        .next(WAIT_LIMIT)
+        .expect("the watcher continues")
         .expect("a batch")
 }
 
@@ -140,10 +140,12 @@ fn lease_is_kept_by_its_process_and_expires_in_another() {
         (keys(&put), put.events[0].kind),
         (vec![&b"kept"[..]], EventKind::Put)
     );
-    // three times its TTL, it is there
-    let nothing = watcher.next(Duration::from_secs(3)).expect("it goes on");
+    // after three times its TTL the lease exists
+    let nothing = watcher
+        .next(Duration::from_secs(3))
+        .expect("the watcher continues");
     assert_eq!(nothing, None, "a lease that is kept alive does not expire");
-    // stopped, it cannot keep it: this process revokes it
+    // the stopped process cannot keep it alive: this process revokes it
     keeper.signal("STOP");
     let gone = next(&watcher);
     assert_eq!(
@@ -169,16 +171,16 @@ fn keep_alive_near_the_deadline_succeeds_or_is_too_late() {
     let store = scratch("edge");
     let db = open(&store);
     let seed = seed();
-    // this process lets them expire
+    // this process revokes expired leases
     let watcher = db.watch(Watch::new(KeyRange::all())).expect("a watcher");
-    let said = Worker::start(&store, &["keep-alive", &seed.to_string()]).line();
-    println!("kept and too late: {said}");
-    let numbers: Vec<u64> = said
+    let output = Worker::start(&store, &["keep-alive", &seed.to_string()]).line();
+    println!("kept and too late: {output}");
+    let numbers: Vec<u64> = output
         .split(' ')
         .map(|word| word.parse().expect("a number"))
         .collect();
-    assert_eq!(numbers.iter().sum::<u64>(), 80, "SEED={seed}: {said}");
-    // each went once
+    assert_eq!(numbers.iter().sum::<u64>(), 80, "SEED={seed}: {output}");
+    // each key was deleted once
     let deletions = db
         .events(0, 0, KeyRange::all())
         .filter(|event| event.as_ref().expect("an event").kind == EventKind::Delete);
@@ -186,7 +188,7 @@ fn keep_alive_near_the_deadline_succeeds_or_is_too_late() {
     assert_eq!(
         db.status().expect("status").revision,
         161,
-        "SEED={seed}: a revision for each"
+        "SEED={seed}: one revision for each"
     );
     drop((watcher, db));
     fs::remove_dir_all(store).expect("removed");
@@ -211,7 +213,7 @@ fn expiry_in_processes_that_are_killed_happens_once() {
     }
     let before = db.status().expect("status").revision;
     db.close();
-    // the only processes are those that are killed
+    // only the killed processes have the store open
     let mut expirers = [0; 3].map(|_| Worker::ready(&store, &["expire"]));
     let end = Instant::now() + Duration::from_secs(4);
     let mut kills = 0;
@@ -223,7 +225,7 @@ fn expiry_in_processes_that_are_killed_happens_once() {
         kills += 1;
     }
     let db = open(&store);
-    until("every lease is gone", || {
+    until("every lease has ended", || {
         db.lease_list().expect("leases").is_empty()
     });
     let mut revisions = Vec::new();
@@ -247,7 +249,7 @@ fn expiry_in_processes_that_are_killed_happens_once() {
     let should: Vec<Revision> = (before + 1..=before + MANY).collect();
     assert_eq!(
         revisions, should,
-        "SEED={seed}: each lease in one revision of its own"
+        "SEED={seed}: each lease ends in its own revision"
     );
     assert_eq!(
         db.status().expect("status").revision,
@@ -272,16 +274,16 @@ fn lease_deadline_survives_every_process() {
     let long = slot(&store, 0);
     assert_eq!((long.0, slot(&store, 1).0), (7, 8));
     db.close();
-    // past the deadline of one while no process has the store open
+    // the deadline of one lease passes while no process has the store open
     std::thread::sleep(Duration::from_millis(1_200));
     let db = open(&store);
     assert_eq!(
         slot(&store, 0),
         long,
-        "the deadline is the same, to the nanosecond"
+        "the deadline is unchanged, to the nanosecond"
     );
-    // nothing but calls: no watcher, no lease of this process
-    until("the other has expired", || {
+    // this process makes only calls: it has no watcher and no lease
+    until("the other lease has expired", || {
         db.get("short").expect("get").is_none()
     });
     assert_eq!(db.lease_list().expect("leases"), [7]);
@@ -302,7 +304,9 @@ fn lease_marked_as_dying_by_a_dead_process_has_expired() {
     db.close();
     set_deadline(&store, 0, DEAD);
     let db = open(&store);
-    until("it has expired", || db.get("a").expect("get").is_none());
+    until("the lease has expired", || {
+        db.get("a").expect("get").is_none()
+    });
     assert_eq!(
         (
             db.lease_list().expect("leases"),
@@ -325,7 +329,7 @@ fn lease_has_its_full_ttl_after_a_reboot() {
     db.put(Put::new("a", "1").lease(7)).expect("put");
     let (_, deadline) = slot(&store, 0);
     db.close();
-    // long past by the clock of another boot
+    // a deadline of another boot, which would be long past
     set_deadline(&store, 0, 5);
     guard(&store)
         .write_all_at(&[0x5a; 16], BOOT)
@@ -337,15 +341,17 @@ fn lease_has_its_full_ttl_after_a_reboot() {
     );
     let left = db
         .lease_time_to_live(LeaseTimeToLive::new(7).keys(true))
-        .expect("what is left");
+        .expect("the remaining time");
     assert!(left.ttl_seconds > 900 && left.keys == [b"a"], "{left:?}");
     db.close();
-    // and the same without a reboot has expired
+    // without a reboot the same lease has expired
     set_deadline(&store, 0, 5);
     let db = open(&store);
-    until("it has expired", || db.get("a").expect("get").is_none());
+    until("the lease has expired", || {
+        db.get("a").expect("get").is_none()
+    });
     drop(db);
-    // a slot that another lease has is not this one's
+    // a slot with another id does not belong to this lease
     let db = open(&store);
     db.lease_grant(LeaseGrant::new(1_000).id(9))
         .expect("a lease");
@@ -356,19 +362,29 @@ fn lease_has_its_full_ttl_after_a_reboot() {
         .expect("written");
     set_deadline(&store, 0, 5);
     let db = open(&store);
-    assert!(db.lease_time_to_live(9).expect("what is left").ttl_seconds > 900);
+    assert!(
+        db.lease_time_to_live(9)
+            .expect("the remaining time")
+            .ttl_seconds
+            > 900
+    );
     assert!(db.get("b").expect("get").is_some());
-    // and a store that was moved without its guard opens too
+    // a store that was moved without its guard opens too
     db.close();
     fs::remove_file(store.join("guard")).expect("removed");
     let db = open(&store);
-    assert!(db.lease_time_to_live(9).expect("what is left").ttl_seconds > 900);
+    assert!(
+        db.lease_time_to_live(9)
+            .expect("the remaining time")
+            .ttl_seconds
+            > 900
+    );
     drop(db);
     fs::remove_dir_all(store).expect("removed");
 }
 
-/// Slots that are free stay so over a reboot: the process that opened the store first took all
-/// below the last one for taken, and the guard grew with every reboot.
+/// Free slots stay free after a reboot. In a former version the first process to open the store
+/// counted all slots below the last one as used, and the guard grew with every reboot.
 #[test]
 fn lease_slots_are_free_after_a_reboot() {
     let _deadline = deadline();
@@ -400,19 +416,19 @@ fn lease_ends_with_its_process() {
         .watch(Watch::new(KeyRange::all()).no_put(true))
         .expect("a watcher");
     let mut owners = [0; 2].map(|_| Worker::ready(&store, &["own"]));
-    // the keys are the second's now, and the first lease has none
+    // the keys are attached to the second lease now; the first has none
     let [first, second] = &mut owners;
     let revision = db.status().expect("status").revision;
     first.kill();
-    until("the first lease is gone", || {
+    until("the first lease has ended", || {
         db.lease_list().expect("leases").len() == 1
     });
     assert_eq!(
         db.status().expect("status").revision,
         revision,
-        "it had no keys"
+        "no key was deleted"
     );
-    assert!(watcher.try_next().expect("it goes on").is_none());
+    assert!(watcher.try_next().expect("the watcher continues").is_none());
     second.kill();
     let gone = next(&watcher);
     assert_eq!(
@@ -421,11 +437,11 @@ fn lease_ends_with_its_process() {
     );
     assert_eq!(db.lease_list().expect("leases"), [0; 0]);
     drop((watcher, db));
-    // no process is there: the next one finds it
+    // no process has the store open: the next one ends the lease
     let mut owner = Worker::ready(&store, &["own"]);
     owner.kill();
     let db = open(&store);
-    until("the keys are gone", || {
+    until("the keys are deleted", || {
         db.get("own/a").expect("get").is_none()
     });
     assert_eq!(
@@ -439,15 +455,15 @@ fn lease_ends_with_its_process() {
     fs::remove_dir_all(store).expect("removed");
 }
 
-/// Pid and start time stay the same over an `exec`: the new program waited for the lock of the old
-/// one until its TTL was over, and kept its leases alive as their owner.
+/// Pid and start time stay the same at an `exec`. In a former version the new program waited for
+/// the lock of the old one until the TTL was over, and counted as the owner of its leases.
 #[test]
 fn lease_and_lock_of_a_program_end_at_exec() {
     let _deadline = deadline();
     for watched in [true, false] {
         let store = scratch("exec");
         open(&store).close();
-        // without another process, the new program itself finds that the owner is gone
+        // without another process the new program itself finds that the owner has ended
         let watching = watched.then(|| {
             let db = open(&store);
             let watcher = db
@@ -457,7 +473,7 @@ fn lease_and_lock_of_a_program_end_at_exec() {
         });
         let mut worker = Worker::ready(&store, &["exec"]);
         let pid = worker.child.id();
-        writeln!(worker.input.as_mut().expect("piped")).expect("it listens");
+        writeln!(worker.input.as_mut().expect("piped")).expect("written");
         assert_eq!(
             worker.line(),
             format!("locked by {pid}"),
@@ -467,29 +483,29 @@ fn lease_and_lock_of_a_program_end_at_exec() {
             assert_eq!(keys(&next(watcher)), [b"own/a"]);
         }
         let db = open(&store);
-        until("the lease of the first program is gone", || {
+        until("the lease of the first program has ended", || {
             db.get("own/a").expect("get").is_none()
         });
         assert_eq!(
             db.lease_list().expect("leases").len(),
             1,
-            "the lock of the new program has the only lease"
+            "only the lease of the new program's lock remains"
         );
         drop((watching, worker, db));
         fs::remove_dir_all(store).expect("removed");
     }
 }
 
-/// LMDB knows readers by pid: slots of the program before an `exec` were taken for the new
-/// program's and never freed.
+/// LMDB identifies readers by pid. In a former version the reader slots of the program before an
+/// `exec` counted as those of the new program and were never freed.
 #[test]
 fn reader_slots_are_free_after_exec() {
     let _deadline = deadline();
     let store = scratch("exec-readers");
     let db = Db::open(&store, Options::new().max_readers(4)).expect("a new store");
     let mut worker = Worker::ready(&store, &["exec-reading", "8"]);
-    writeln!(worker.input.as_mut().expect("piped")).expect("it listens");
-    assert!(worker.child.wait().expect("it ends").success());
+    writeln!(worker.input.as_mut().expect("piped")).expect("written");
+    assert!(worker.child.wait().expect("ended").success());
     drop(db);
     fs::remove_dir_all(store).expect("removed");
 }
@@ -525,15 +541,12 @@ fn lock_is_handed_over_between_processes() {
     }
     fs::write(format!("{path}.stop"), "").expect("written");
     for holder in &mut holders {
-        assert!(
-            holder.child.wait().expect("it ends").success(),
-            "SEED={seed}"
-        );
+        assert!(holder.child.wait().expect("ended").success(), "SEED={seed}");
     }
-    let said = read();
-    println!("{} handovers, {kills} kills", handovers(&said));
-    never_two(&said, seed);
-    let fenced = db.get("fenced").expect("get").expect("it was written");
+    let output = read();
+    println!("{} handovers, {kills} kills", handovers(&output));
+    never_two(&output, seed);
+    let fenced = db.get("fenced").expect("get").expect("the key exists");
     let history = db.history("fenced", 0).expect("history");
     let numbers = history.iter().map(|event| {
         std::str::from_utf8(&event.kv.value)
@@ -547,7 +560,7 @@ fn lock_is_handed_over_between_processes() {
             .is_sorted_by(|later, earlier| later > earlier),
         "SEED={seed}: {fenced:?}"
     );
-    // who was killed last may have been waiting for the lock: its key goes soon after
+    // the last killed process may have waited for the lock: its key is deleted soon after
     until("no process waits for the lock", || {
         db.range(Range::new(KeyRange::prefix("name/")))
             .expect("range")
@@ -567,9 +580,9 @@ fn words(line: &str) -> (&str, &str, i64) {
     (word(), word(), word().parse().unwrap_or(0))
 }
 
-/// How often the lock went from one process to another.
-fn handovers(said: &str) -> usize {
-    let pids: Vec<&str> = said
+/// How often the lock passed from one process to another.
+fn handovers(output: &str) -> usize {
+    let pids: Vec<&str> = output
         .lines()
         .map(words)
         .filter(|(what, ..)| *what == "enter")
@@ -578,11 +591,11 @@ fn handovers(said: &str) -> usize {
     pids.windows(2).filter(|pair| pair[0] != pair[1]).count()
 }
 
-/// Each holder has a higher revision than all before, and no earlier holder acts
-/// after it: those who do not leave were killed.
-fn never_two(said: &str, seed: u64) {
+/// Asserts that each holder has a higher revision than all before it, and that no earlier holder
+/// writes after it. Holders without a `leave` were killed.
+fn never_two(output: &str, seed: u64) {
     let (mut holder, mut highest) = (None, 0);
-    for (at, line) in said.lines().enumerate() {
+    for (at, line) in output.lines().enumerate() {
         match words(line) {
             ("enter", pid, revision) => {
                 assert!(
@@ -612,31 +625,35 @@ fn lock_fences_a_holder_that_was_stopped() {
     let mut holder = Worker::start(&store, &["hold-lock"]);
     let revision: Revision = holder.line().parse().expect("a revision");
     let mut lock = db.lock("name", 60).expect("a lock");
-    assert!(!lock.try_acquire().expect("a response"), "it is held");
+    assert!(!lock.try_acquire().expect("a response"), "the lock is held");
     let error = lock
         .acquire(Duration::from_millis(50))
-        .expect_err("it is held");
+        .expect_err("the lock is held");
     assert_eq!(error.code(), Code::Timeout, "{error}");
-    // longer than its TTL, which is not kept alive meanwhile
+    // longer than the TTL of the stopped holder
     holder.signal("STOP");
-    lock.acquire(PATIENCE)
-        .expect("the lease of the other has expired");
+    lock.acquire(WAIT_LIMIT)
+        .expect("the lease of the stopped holder has expired");
     assert!(
         lock.revision() > revision,
         "{} fences {revision}",
         lock.revision()
     );
     holder.signal("CONT");
-    writeln!(holder.input.as_mut().expect("piped")).expect("it listens");
-    assert_eq!(holder.line(), "false", "its write is refused");
+    writeln!(holder.input.as_mut().expect("piped")).expect("written");
+    assert_eq!(
+        holder.line(),
+        "false",
+        "the write of the former holder is refused"
+    );
     assert!(lock.is_held() && db.get("fenced").expect("get").is_none());
     lock.release().expect("released");
     drop((lock, db));
     fs::remove_dir_all(store).expect("removed");
 }
 
-/// The deadline is believed if the data file is not older than the last commit that was noted: a
-/// commit that had nothing to write must not be noted.
+/// A deadline is valid if the data file is not older than the last recorded commit. So a commit
+/// that wrote no page must not be recorded.
 #[test]
 fn lease_deadline_survives_a_commit_without_pages() {
     let _deadline = deadline();
@@ -654,7 +671,7 @@ fn lease_deadline_survives_a_commit_without_pages() {
             .put(Put::new("a", round.to_string()))
             .expect("put")
             .revision;
-        // both have the log swept, and the later of them often finds nothing left
+        // both compactions order a sweep, and the later one often finds nothing to remove
         db.compact(revision - 1).expect("compaction");
         db.compact(Compact::new(revision).physical(true))
             .expect("compaction");
@@ -664,21 +681,21 @@ fn lease_deadline_survives_a_commit_without_pages() {
     fs::remove_dir_all(store).expect("removed");
 }
 
-/// When `advance` returns, what is due has happened, whatever else is written at that time; and
-/// a lease that is granted then has all of its TTL.
+/// When `advance` returns, due leases have expired, even if other threads write at that time. A
+/// lease that is granted then has its full TTL.
 #[test]
 fn clock_advance_returns_after_what_is_due() {
     let _deadline = deadline();
     let clock = Clock::new(1_000_000_000_000);
     let db = Db::open(":memory:", Options::new().clock(clock.clone())).expect("a store in memory");
-    // with a watcher another thread also looks for what is due
+    // with a watcher the background thread also looks for due leases
     let watcher = db.watch(Watch::new("busy")).expect("a watcher");
     let over = AtomicBool::new(false);
     let busy = || {
         while !over.load(Ordering::Relaxed) {
             let revision = db.put(Put::new("busy", "1")).expect("put").revision;
             if revision % 10 == 0 {
-                // refused if the other thread was faster
+                // this is refused if the other thread was faster
                 let _ = db.compact(revision - 5);
             }
         }
@@ -686,21 +703,21 @@ fn clock_advance_returns_after_what_is_due() {
     std::thread::scope(|scope| {
         scope.spawn(busy);
         scope.spawn(busy);
-        // also when this panics
-        let _over = Raise(&over);
+        // also after a panic
+        let _over = SetOnDrop(&over);
         for round in 0..3_000 {
             db.lease_grant(LeaseGrant::new(5).id(7)).expect("a lease");
-            let left = db.lease_time_to_live(7).expect("what is left").ttl_seconds;
-            assert_eq!(
-                left, 5,
-                "round {round}: what is left of a lease that was just granted"
-            );
+            let left = db
+                .lease_time_to_live(7)
+                .expect("the remaining time")
+                .ttl_seconds;
+            assert_eq!(left, 5, "round {round}: the remaining time of a new lease");
             db.put(Put::new("a", "1").lease(7)).expect("put");
             clock.advance(5_000);
             assert_eq!(
                 db.get("a").expect("get"),
                 None,
-                "round {round}: the key of a lease that is over"
+                "round {round}: the key of an expired lease"
             );
             assert_eq!(db.lease_list().expect("leases"), [0; 0], "round {round}");
         }
@@ -709,8 +726,9 @@ fn clock_advance_returns_after_what_is_due() {
     assert_eq!(db.check().expect("check").problems, []);
 }
 
-/// What a handle keeps alive is alive at every moment of an advance, also while another store of
-/// the same clock is still busy with what became due: a check at that moment found it expired.
+/// A lease with a handle is alive at every moment of an advance, even while another store with the
+/// same clock still expires its leases. In a former version a check at that moment found it
+/// expired.
 #[test]
 fn lease_that_is_kept_survives_clock_advance() {
     let _deadline = deadline();
@@ -729,45 +747,45 @@ fn lease_that_is_kept_survives_clock_advance() {
     first.lease_revoke(lost.id()).expect("revoked");
     clock.advance(60_000);
     let kept = looked
-        .recv_timeout(PATIENCE)
-        .expect("told")
+        .recv_timeout(WAIT_LIMIT)
+        .expect("notified")
         .expect("kept alive");
     assert_eq!(kept.ttl_seconds, 5);
     assert!(!lease.lost());
-    assert_eq!(lease.remaining().expect("what is left"), 5);
+    assert_eq!(lease.remaining().expect("the remaining time"), 5);
     assert_eq!(
         second.get("a").expect("get").expect("its key").value,
         b"1"[..]
     );
 }
 
-/// What was to be run if a lease is lost is code of the caller, also when it is forgotten: it may
-/// ask the lease, which did not return then.
+/// Dropping the callback of a lease runs code of the caller, which may use the lease. In a former
+/// version this caused a deadlock.
 #[test]
 fn lease_callback_may_use_its_lease_when_dropped() {
     let _deadline = deadline();
-    struct Asks(std::sync::Weak<Lease>);
-    impl Drop for Asks {
+    struct LeaseUser(std::sync::Weak<Lease>);
+    impl Drop for LeaseUser {
         fn drop(&mut self) {
             assert!(self.0.upgrade().is_none_or(|lease| !lease.lost()));
         }
     }
     let db = Db::open(":memory:", Options::new()).expect("a store in memory");
     let lease = std::sync::Arc::new(db.lease(60).expect("a lease"));
-    let asks = Asks(std::sync::Arc::downgrade(&lease));
-    lease.on_lost(move || drop(asks));
+    let user = LeaseUser(std::sync::Arc::downgrade(&lease));
+    lease.on_lost(move || drop(user));
     let (closed, is_closed) = std::sync::mpsc::channel();
     std::thread::spawn(move || closed.send(lease.close()));
     is_closed
-        .recv_timeout(PATIENCE)
-        .expect("it waits for itself")
+        .recv_timeout(WAIT_LIMIT)
+        .expect("no deadlock")
         .expect("closed");
 }
 
-/// Raised at the end of its life.
-struct Raise<'f>(&'f AtomicBool);
+/// Sets a flag when it is dropped.
+struct SetOnDrop<'f>(&'f AtomicBool);
 
-impl Drop for Raise<'_> {
+impl Drop for SetOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }

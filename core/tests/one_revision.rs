@@ -1,4 +1,4 @@
-//! Whatever is read, in one call or page by page, is of one revision, while another thread writes.
+//! Every read, in one call or page by page, is of one revision while another thread writes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -6,8 +6,8 @@ use std::thread;
 use libkv::*;
 use libkv_test_support::deadline::deadline;
 
-/// In every revision: `always` keys below `a/`, and in odd ones `odd` keys below `b/`; each pair
-/// was written in it. So one pair of another revision, one too many and one too few are all seen.
+/// Every revision writes all its pairs: `always` keys below `a/`, and in odd revisions `odd` keys
+/// below `b/`. So a pair of another revision, an extra pair and a missing pair are all noticed.
 struct Store {
     db: Db,
     always: i64,
@@ -32,12 +32,12 @@ impl Store {
         store
     }
 
-    /// Several pages of everything.
+    /// A store of several pages.
     fn of_pages() -> Store {
         Store::new(300, 50, 60)
     }
 
-    /// Written as fast as can be, for what is one call.
+    /// A small store, for reads of one call, so that writes are as fast as possible.
     fn fast() -> Store {
         Store::new(3, 2, 4_000)
     }
@@ -71,7 +71,7 @@ impl Store {
     fn beside_a_writer(&self, read: impl Fn(&Db)) {
         let ended = AtomicBool::new(false);
         thread::scope(|scope| {
-            let _end = End(&ended);
+            let _end = EndOnDrop(&ended);
             scope.spawn(|| {
                 let mut revision = 6;
                 while !ended.load(Ordering::Relaxed) {
@@ -96,10 +96,10 @@ impl Store {
     }
 }
 
-/// The writer ends, also when an assertion fails.
-struct End<'a>(&'a AtomicBool);
+/// Ends the writer when it is dropped, also if an assertion fails.
+struct EndOnDrop<'a>(&'a AtomicBool);
 
-impl Drop for End<'_> {
+impl Drop for EndOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -224,19 +224,19 @@ fn history_changes_and_diff_end_at_one_revision() {
         let seen = db.status().expect("status").revision;
         let history = db.history("a/0", 0).expect("read");
         let revisions: Vec<_> = history.iter().map(|event| event.kv.mod_revision).collect();
-        let newest = *revisions.first().expect("it was written");
+        let newest = *revisions.first().expect("an event");
         assert_eq!(revisions, (2..=newest).rev().collect::<Vec<_>>());
 
         let mut changes = db.events(seen - 3, 0, KeyRange::all());
-        let first = changes.next().expect("there is one").expect("read");
-        // what is written after the first page is not part of it
+        let first = changes.next().expect("an event").expect("read");
+        // later writes must not be in the next pages
         let now = db.status().expect("status").revision;
         let rest: Vec<_> = changes.collect::<Result<_>>().expect("read");
         let events: Vec<_> = std::iter::once(first)
             .chain(rest)
             .map(|event| event.kv.mod_revision)
             .collect();
-        let last = *events.last().expect("there are some");
+        let last = *events.last().expect("events");
         assert!((seen..=now).contains(&last), "{seen} to {now}: {last}");
         for revision in seen - 2..=last {
             // the extra keys are put or deleted

@@ -1,10 +1,10 @@
-//! What each commit flushes, and what a power cut may leave.
+//! The flushes of each commit, and the possible states of the disk after a power cut.
 //!
-//! A worker runs under `preload/record.c`, which records what it does to its files. From the record
-//! follow the flushes of each commit, and images of what the disk may hold when the power goes:
-//! what was flushed, and of each write since then everything, nothing, or some of its sectors.
+//! A worker runs under `programs/record.c`, which records its calls on files. From the record the
+//! tests derive the flushes of each commit, and images of the disk after a power cut: everything
+//! that was flushed, and of each later write everything, nothing, or some of its sectors.
 //!
-//! `SEED=` repeats a run, `IMAGES=` sets how many images are opened.
+//! `SEED=` repeats a run, `IMAGES=` sets the number of images.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,16 +19,16 @@ use libkv_test_support::dice::Dice;
 use libkv_test_support::{seed, setting};
 
 const IMAGES: usize = 12_000;
-/// What a disk writes whole or not at all.
+/// The unit that a disk writes completely or not at all.
 const SECTOR: usize = 512;
-/// What the page cache flushes together.
+/// The unit that the page cache flushes.
 const PAGE: usize = 4_096;
-/// Images that one process opens, and how many processes do so at once.
+/// The number of images for each process, and of processes at a time.
 const BATCH: usize = 50;
 const CHECKERS: usize = 2;
 const WORKER: &str = env!("CARGO_BIN_EXE_cut_worker");
 
-/// One thing that the worker did.
+/// One call of the worker.
 struct Record {
     kind: u8,
     /// On a descriptor opened with O_DSYNC.
@@ -43,7 +43,7 @@ impl Record {
         self.kind == kind && self.path == path
     }
 
-    /// The lines that it adds to the worker's acknowledgements.
+    /// The lines that this call adds to the worker's acknowledgements.
     fn acks(&self) -> &str {
         if self.is(b'w', "acks") {
             std::str::from_utf8(&self.data).expect("acks are text")
@@ -78,7 +78,7 @@ fn read_record(log: &Path) -> Vec<Record> {
     records
 }
 
-/// A directory in memory for one test; the disk is not what is tested.
+/// A directory in memory for one test.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -102,7 +102,7 @@ impl Drop for Scratch {
     }
 }
 
-/// Builds the recorder, or says why not.
+/// Builds the recorder, or returns the reason why that is not possible.
 fn recorder(name: &str) -> Result<PathBuf, String> {
     let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.so"));
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/record.c");
@@ -116,13 +116,13 @@ fn recorder(name: &str) -> Result<PathBuf, String> {
         .map_err(|e| format!("cc: {e}"))?;
     match built.status.success() {
         true => Ok(library),
-        // a compiler that refuses it is an error of ours, one that is missing is not
+        // a compiler error is a failure, a missing compiler is not
         false => panic!("{}", String::from_utf8_lossy(&built.stderr)),
     }
 }
 
-/// The record of a worker, or why there is none. It may begin with what a cut left, under the boot
-/// after it.
+/// Runs a worker and returns its record, or the reason why there is none. The worker may start with
+/// the image of a cut, under the next boot id.
 fn recorded(
     library: &Path,
     base: &Path,
@@ -138,7 +138,7 @@ fn recorded(
         command.env("RECORD_BOOT_ID", boot(base, 1));
     }
     let status = command
-        .args([args[0], dir.to_str().expect("its name is text")])
+        .args([args[0], dir.to_str().expect("a path in UTF-8")])
         .args(&args[1..])
         .env("LD_PRELOAD", library)
         .env("RECORD_DIR", &dir)
@@ -151,31 +151,31 @@ fn recorded(
     let _ = fs::remove_file(&log);
     match records.iter().any(|record| record.path == "acks") {
         true => Ok(records),
-        false => Err("LD_PRELOAD does not take".into()),
+        false => Err("LD_PRELOAD has no effect".into()),
     }
 }
 
-/// A file with the id of another boot than the machine's.
+/// A file with a boot id that differs from the machine's.
 fn boot(dir: &Path, number: u32) -> PathBuf {
     let file = dir.join("boot_id");
     fs::write(&file, format!("c0ffee00-0000-4000-8000-{number:012}\n"))
-        .expect("a boot can be written");
+        .expect("the file of the boot id");
     file
 }
 
-/// Past the harness, which keeps what a test that passes prints to itself.
+/// Writes to standard error directly, because the harness hides the output of a passing test.
 fn not_run(what: &str, why: &str) {
     let _ = writeln!(std::io::stderr(), "not run: {what} ({why})");
 }
 
-/// Flushes in a stretch of a record.
+/// The flushes in a part of a record.
 #[derive(Debug, Default, PartialEq)]
 struct Flushes {
     /// fdatasync of the data file.
     data: usize,
-    /// Writes of it on a descriptor opened with O_DSYNC.
+    /// Writes of the data file on a descriptor opened with O_DSYNC.
     meta: usize,
-    /// Any other.
+    /// All other flushes.
     other: usize,
 }
 
@@ -197,8 +197,8 @@ fn flushes(records: &[Record]) -> Flushes {
 fn place_of(records: &[Record], line: &str) -> usize {
     records
         .iter()
-        .position(|record| record.acks().lines().any(|said| said == line))
-        .expect("the worker said it")
+        .position(|record| record.acks().lines().any(|ack| ack == line))
+        .expect("the line of the worker")
 }
 
 #[test]
@@ -241,7 +241,7 @@ fn commit_makes_the_flushes_of_its_durability() {
         }
         let (single, end) = (place_of(&records, "single"), place_of(&records, "end"));
         let group = place_of(&records, "group");
-        // before its first commit a lazy store notes, synced, under which boot it is lazy
+        // before its first commit a lazy store records its boot id in a synced commit
         let first = flushes(&records[place_of(&records, "open")..single]);
         let note = usize::from(durability == "lazy");
         let should = Flushes {
@@ -250,7 +250,7 @@ fn commit_makes_the_flushes_of_its_durability() {
             other: 0,
         };
         assert_eq!(first, should, "{durability}: the first commit");
-        // each part up to a response is one commit
+        // the calls up to each response are one commit
         let (mut begin, mut commits) = (single + 1, 0);
         for at in single + 1..group {
             if !records[at].acks().is_empty() {
@@ -263,7 +263,7 @@ fn commit_makes_the_flushes_of_its_durability() {
                 (begin, commits) = (at + 1, commits + 1);
             }
         }
-        // 40 puts and the one that opens the group
+        // 40 puts, and the put that starts the group
         assert_eq!(commits, 41, "{durability}: commits before the group");
 
         let responses = records[group + 1..end]
@@ -292,7 +292,7 @@ fn commit_makes_the_flushes_of_its_durability() {
     }
 }
 
-/// A write that is not on the disk for certain.
+/// A write that may or may not be on the disk.
 #[derive(Clone)]
 enum Pending {
     Write(usize, Vec<u8>),
@@ -300,12 +300,12 @@ enum Pending {
 }
 
 #[derive(Clone, Default)]
-struct Content {
+struct FileContent {
     flushed: Vec<u8>,
     pending: Vec<Pending>,
 }
 
-fn lay(bytes: &mut Vec<u8>, offset: usize, data: &[u8]) {
+fn write_at(bytes: &mut Vec<u8>, offset: usize, data: &[u8]) {
     if bytes.len() < offset + data.len() {
         bytes.resize(offset + data.len(), 0);
     }
@@ -315,20 +315,20 @@ fn lay(bytes: &mut Vec<u8>, offset: usize, data: &[u8]) {
 impl Pending {
     fn apply(&self, bytes: &mut Vec<u8>) {
         match self {
-            Pending::Write(offset, data) => lay(bytes, *offset, data),
+            Pending::Write(offset, data) => write_at(bytes, *offset, data),
             Pending::Length(length) => bytes.resize(*length, 0),
         }
     }
 
-    /// As much of it as the dice leave.
-    fn apply_perhaps(&self, bytes: &mut Vec<u8>, temper: u64, dice: &mut Dice) {
-        let fate = match temper {
-            // all are there, none is, or each has its own fate
+    /// Applies everything, nothing or a random part of it.
+    fn apply_perhaps(&self, bytes: &mut Vec<u8>, mode: u64, dice: &mut Dice) {
+        let choice = match mode {
+            // all writes are on the disk, none is, or each is decided separately
             0 => 0,
             1 => 1,
             _ => dice.below(4),
         };
-        match (fate, self) {
+        match (choice, self) {
             (0, _) => self.apply(bytes),
             (1, _) => {}
             (_, Pending::Length(length)) if bytes.len() < *length => {
@@ -336,13 +336,13 @@ impl Pending {
                 bytes.resize(some / SECTOR * SECTOR, 0);
             }
             (_, Pending::Length(_)) => {}
-            (fate, Pending::Write(offset, data)) => {
+            (choice, Pending::Write(offset, data)) => {
                 let first = offset / SECTOR;
                 let sectors = (offset + data.len()).div_ceil(SECTOR) - first;
                 let edge = dice.below(sectors as u64 + 1) as usize;
                 let beginning = dice.one_in(2);
                 for sector in 0..sectors {
-                    let there = if fate == 2 {
+                    let there = if choice == 2 {
                         (sector < edge) == beginning
                     } else {
                         dice.one_in(2)
@@ -350,7 +350,7 @@ impl Pending {
                     if there {
                         let begin = ((first + sector) * SECTOR).max(*offset);
                         let end = ((first + sector + 1) * SECTOR).min(offset + data.len());
-                        lay(bytes, begin, &data[begin - offset..end - offset]);
+                        write_at(bytes, begin, &data[begin - offset..end - offset]);
                     }
                 }
             }
@@ -367,14 +367,14 @@ impl Pending {
     }
 }
 
-impl Content {
+impl FileContent {
     fn flush(&mut self) {
         for pending in self.pending.drain(..) {
             pending.apply(&mut self.flushed);
         }
     }
 
-    /// A write with O_DSYNC takes along what else its pages hold, and nothing more.
+    /// A write with O_DSYNC also flushes the earlier writes to its pages, and no others.
     fn write_through(&mut self, offset: usize, data: Vec<u8>) {
         let end = offset + data.len();
         self.pending.push(Pending::Write(offset, data));
@@ -390,10 +390,10 @@ impl Content {
     }
 
     fn after_a_cut(&self, dice: &mut Dice) -> Vec<u8> {
-        let temper = dice.below(8);
+        let mode = dice.below(8);
         let mut bytes = self.flushed.clone();
         for pending in &self.pending {
-            pending.apply_perhaps(&mut bytes, temper, dice);
+            pending.apply_perhaps(&mut bytes, mode, dice);
         }
         bytes
     }
@@ -401,49 +401,49 @@ impl Content {
 
 /// A change of the directory; files are distinguished by number.
 #[derive(Clone)]
-enum Naming {
+enum DirectoryChange {
     Made(String, usize),
     Renamed(String, String),
     Unlinked(String),
 }
 
-impl Naming {
+impl DirectoryChange {
     fn apply(&self, names: &mut BTreeMap<String, usize>) {
         match self {
-            Naming::Made(name, file) => {
+            DirectoryChange::Made(name, file) => {
                 names.insert(name.clone(), *file);
             }
-            Naming::Renamed(from, to) => {
-                let file = names.remove(from).expect("what is renamed is there");
+            DirectoryChange::Renamed(from, to) => {
+                let file = names.remove(from).expect("the renamed file exists");
                 names.insert(to.clone(), file);
             }
-            Naming::Unlinked(name) => {
+            DirectoryChange::Unlinked(name) => {
                 names.remove(name);
             }
         }
     }
 }
 
-/// What the disk holds for certain, and what it may hold. Only data files count: the others are
-/// created again when they are not there.
+/// The contents of the disk: flushed and pending. Only data files matter: the others are created
+/// again if they do not exist.
 #[derive(Clone, Default)]
 struct Disk {
-    files: Vec<Content>,
-    /// As the processes see them.
+    files: Vec<FileContent>,
+    /// The names that the processes have.
     names: BTreeMap<String, usize>,
     flushed_names: BTreeMap<String, usize>,
-    /// Since the directory was flushed.
-    pending_names: Vec<Naming>,
+    /// Changes since the directory was flushed.
+    pending_names: Vec<DirectoryChange>,
     acks: String,
 }
 
 impl Disk {
-    fn file(&mut self, name: &str) -> &mut Content {
+    fn file(&mut self, name: &str) -> &mut FileContent {
         let file = self.names[name];
         &mut self.files[file]
     }
 
-    fn name(&mut self, naming: Naming) {
+    fn name(&mut self, naming: DirectoryChange) {
         naming.apply(&mut self.names);
         self.pending_names.push(naming);
     }
@@ -463,8 +463,8 @@ impl Disk {
         };
         match record.kind {
             b'c' => {
-                self.files.push(Content::default());
-                self.name(Naming::Made(name.into(), self.files.len() - 1));
+                self.files.push(FileContent::default());
+                self.name(DirectoryChange::Made(name.into(), self.files.len() - 1));
             }
             b'w' if record.flushed => self
                 .file(name)
@@ -475,20 +475,20 @@ impl Disk {
                 .push(Pending::Write(record.offset, record.data.clone())),
             b't' => self.file(name).pending.push(Pending::Length(record.offset)),
             b'd' | b's' => self.file(name).flush(),
-            b'u' => self.name(Naming::Unlinked(name.into())),
+            b'u' => self.name(DirectoryChange::Unlinked(name.into())),
             b'r' => {
                 let to = String::from_utf8_lossy(&record.data).into_owned();
                 let to = to
                     .strip_prefix("store/")
-                    .expect("it stays in the store")
+                    .expect("a path in the store")
                     .to_string();
-                self.name(Naming::Renamed(name.into(), to));
+                self.name(DirectoryChange::Renamed(name.into(), to));
             }
-            other => panic!("no kind of record: {}", char::from(other)),
+            other => panic!("unknown kind of record: {}", char::from(other)),
         }
     }
 
-    /// Before a flushed write returns, it is a write like any other.
+    /// A write with O_DSYNC, before it returns, may be lost like any other.
     fn begin(&mut self, record: &Record) {
         let name = record.path.strip_prefix("store/").unwrap_or_default();
         if record.kind == b'w' && record.flushed && self.names.contains_key(name) {
@@ -498,7 +498,7 @@ impl Disk {
         }
     }
 
-    /// One of the images that a cut may leave now.
+    /// Writes a possible image of a power cut at this point.
     fn cut(&self, dir: &Path, dice: &mut Dice) {
         let store = dir.join("store");
         fs::create_dir_all(&store).expect("a directory");
@@ -509,9 +509,9 @@ impl Disk {
         }
         for (name, file) in names {
             fs::write(store.join(name), self.files[file].after_a_cut(dice))
-                .expect("an image can be written");
+                .expect("the image is written");
         }
-        fs::write(dir.join("acks"), &self.acks).expect("an image can be written");
+        fs::write(dir.join("acks"), &self.acks).expect("the image is written");
     }
 }
 
@@ -524,8 +524,8 @@ struct Checker {
 impl Checker {
     fn start(library: &Path, dir: PathBuf, images: &[String]) -> Checker {
         let list = dir.join("list");
-        fs::write(&list, images.join("\n")).expect("a list can be written");
-        // after a power cut it is another boot
+        fs::write(&list, images.join("\n")).expect("the list is written");
+        // after a power cut the boot id differs
         let boot = boot(&dir, 2);
         let child = Command::new(WORKER)
             .args([Path::new("check"), &list])
@@ -534,18 +534,19 @@ impl Checker {
             .env_remove("RECORD_DIR")
             .stdout(Stdio::piped())
             .spawn()
-            .expect("a checker starts");
+            .expect("the checker starts");
         Checker { child, dir }
     }
 
-    /// What is wrong with its images, and how many were well; the most revisions that one lacked.
+    /// Adds the problems of its images to `bad`. Returns the number of good images, and the largest
+    /// number of missing revisions.
     fn finish(mut self, bad: &mut Vec<String>) -> (usize, usize) {
-        let mut said = String::new();
-        let mut output = self.child.stdout.take().expect("it is piped");
-        output.read_to_string(&mut said).expect("it speaks text");
-        let status = self.child.wait().expect("it ends");
+        let mut text = String::new();
+        let mut output = self.child.stdout.take().expect("piped");
+        output.read_to_string(&mut text).expect("text");
+        let status = self.child.wait().expect("the checker ends");
         let (mut well, mut missing, mut open) = (0, 0, None);
-        for line in said.lines() {
+        for line in text.lines() {
             match line.split(' ').collect::<Vec<_>>()[..] {
                 ["begin", image] => open = Some(image),
                 ["ok", _, lacks] => {
@@ -563,7 +564,7 @@ impl Checker {
                 .signal()
                 .map_or(status.to_string(), |signal| format!("signal {signal}"));
             bad.push(format!(
-                "bad {} ends its process by {how}",
+                "bad {} killed its process with {how}",
                 open.unwrap_or("(none)")
             ));
         }
@@ -575,7 +576,7 @@ impl Checker {
 }
 
 #[test]
-fn power_cut_loses_nothing_promised() {
+fn power_cut_loses_nothing_acknowledged_as_durable() {
     let library = match recorder("power_cut") {
         Ok(library) => library,
         Err(why) => return not_run("power cuts", &why),
@@ -585,7 +586,7 @@ fn power_cut_loses_nothing_promised() {
     println!("IMAGES={images}");
     let _deadline = deadline_times(1 + (images / IMAGES) as u64);
     let mut dice = Dice(seed);
-    // the last begins with a cut that took a group of the one before
+    // the last run begins with an image that lacks the last group of the run before
     let mut left: Option<Disk> = None;
     for (name, durability) in [("sync", "sync"), ("lazy", "lazy"), ("cut before", "lazy")] {
         let began = Instant::now();
@@ -604,23 +605,23 @@ fn power_cut_loses_nothing_promised() {
         let (well, missing) =
             cut_everywhere(&library, &scratch.0, disk, &records, images / 3, &mut dice);
         println!(
-            "{name}: {well} images at {} points, at most {missing} acknowledged revisions gone, {:.1?}",
+            "{name}: {well} images at {} points, at most {missing} acknowledged revisions missing, {:.1?}",
             records.len() + 1,
             began.elapsed()
         );
         assert_eq!(
             well,
             images / 3,
-            "{name}: images that were opened and checked"
+            "{name}: every image was opened and checked"
         );
-        // a commit flushes the one before it, so no more than the last is ever in danger: the 20 of
-        // a group, or the one lazy write in a store that syncs
+        // a commit flushes the one before it, so only the last commit can be lost: a group of 20,
+        // or the one lazy write in a store that syncs
         let most = if durability == "lazy" { 20 } else { 1 };
-        assert!(missing <= most, "{name}: {missing} revisions gone");
+        assert!(missing <= most, "{name}: {missing} revisions are missing");
         if images >= IMAGES {
             assert!(
                 missing > 0,
-                "{name}: no image lacks a lazy write, so none was a cut in earnest"
+                "{name}: no image lacks a lazy write, so the cuts had no effect"
             );
         }
         if name == "lazy" {
@@ -629,13 +630,13 @@ fn power_cut_loses_nothing_promised() {
     }
 }
 
-/// What is left of a lazy store when the power goes after its last group was acknowledged and
-/// nothing more has reached the disk than had to.
+/// The disk of a lazy store after a power cut: its last group was acknowledged, and only flushed
+/// writes are on the disk.
 fn without_the_last_group(records: &[Record]) -> Disk {
     let group = records
         .iter()
         .rposition(|record| record.acks() == "group\n")
-        .expect("the worker makes groups");
+        .expect("a group of the worker");
     let is_response = |record: &Record| record.acks().starts_with("ack ");
     let responded = group
         + records[group..]
@@ -657,7 +658,7 @@ fn without_the_last_group(records: &[Record]) -> Disk {
     disk
 }
 
-/// Opens as many images, spread evenly over the points of a record.
+/// Opens this number of images, spread evenly over the record.
 fn cut_everywhere(
     library: &Path,
     scratch: &Path,
@@ -684,7 +685,7 @@ fn cut_everywhere(
                 cut.begin(record);
             }
             cut.cut(&path, dice);
-            batch.push(path.to_str().expect("its name is text").to_string());
+            batch.push(path.to_str().expect("a path in UTF-8").to_string());
         }
         if checkers.len() == CHECKERS {
             let (more, lacks) = Checker::finish(checkers.remove(0), &mut bad);

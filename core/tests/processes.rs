@@ -1,5 +1,5 @@
-//! Several processes on one store: exact counts, kills, a holder that was stopped, creation by
-//! many, and the memory of one.
+//! Several processes on one store: exact counts, kills, a stopped lock holder, concurrent creation,
+//! memory, idle processes.
 
 use std::collections::HashMap;
 use std::fs;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use libkv::engine::Submission;
 use libkv::{Code, Compact, Db, Durability, KeyRange, LeaseGrant, Options, Put, Range};
-use libkv_test_support::deadline::{PATIENCE, deadline, deadline_times, until};
+use libkv_test_support::deadline::{WAIT_LIMIT, deadline, deadline_times, until};
 use libkv_test_support::dice::Dice;
 use libkv_test_support::{scratch, seed, setting};
 
@@ -60,13 +60,13 @@ fn transact_counts_exactly_in_two_processes() {
         worst.iter().max().expect("two of them")
     );
     let db = Db::open(&store, Options::new()).expect("the store opens");
-    let kv = db.get("n").expect("get").expect("it was counted up");
+    let kv = db.get("n").expect("get").expect("the counter");
     assert_eq!(kv.value, "8000");
     assert_eq!((kv.version, kv.mod_revision), (8_000, 8_001));
     fs::remove_dir_all(store).expect("removed");
 }
 
-/// A worker that was stopped while it held the writer's lock of a store.
+/// A worker that was stopped while it held the write lock of a store.
 struct StoppedHolder {
     child: Child,
     store: PathBuf,
@@ -85,10 +85,10 @@ impl StoppedHolder {
             .expect("a line when it is ready");
         let holder = StoppedHolder { child, store };
         let db = holder.open(300);
-        until("it is stopped while it holds the lock", || {
+        until("the worker is stopped while it holds the lock", || {
             signal("STOP", &holder.child);
-            // a stop takes effect a little later: what counts is the state while it is stopped
-            until("it stops", || stopped(&holder.child));
+            // the stop takes effect a little later, so the state is read when the worker is stopped
+            until("the worker stops", || stopped(&holder.child));
             let holds = db.status().expect("status").writer_pid == Some(holder.child.id());
             if !holds {
                 signal("CONT", &holder.child);
@@ -104,7 +104,7 @@ impl StoppedHolder {
         Db::open(&self.store, options).expect("the store opens")
     }
 
-    /// Whether this is the refusal that names it.
+    /// Whether this refusal has the pid of the worker.
     fn is_named_by(&self, error: &libkv::Error) -> bool {
         error.code() == Code::Busy
             && error
@@ -112,14 +112,14 @@ impl StoppedHolder {
                 .contains(&format!("process {}", self.child.id()))
     }
 
-    /// Lets it go on: it writes, and gives way to others between two writes.
-    fn go_on(&self) {
+    /// Continues the worker: it writes, and yields the lock to others between two writes.
+    fn resume(&self) {
         signal("CONT", &self.child);
     }
 
     fn kill(&mut self) {
         self.child.kill().expect("killed");
-        self.child.wait().expect("gone");
+        self.child.wait().expect("ended");
     }
 }
 
@@ -134,7 +134,7 @@ impl Drop for StoppedHolder {
 fn submit(db: &Db, value: &str) -> (Submission, Receiver<libkv::Result<libkv::Response>>) {
     let (responses, response) = channel();
     let pending = db.submit(Put::new("submitted", value), move |response| {
-        // a test that has failed listens no more
+        // a test that has failed no longer receives
         let _ = responses.send(response);
     });
     (pending, response)
@@ -150,7 +150,7 @@ fn write_times_out_with_the_name_of_the_stopped_holder() {
     assert!(holder.is_named_by(&error), "{error}");
     assert!(
         began.elapsed() >= Duration::from_millis(300),
-        "it did not wait for its whole time"
+        "the call ended before its timeout"
     );
 }
 
@@ -159,30 +159,30 @@ fn write_that_waits_for_the_lock_ends_when_it_is_interrupted() {
     let _deadline = deadline();
     let holder = StoppedHolder::new("interrupted");
     let db = holder.open(60_000);
-    let asked = std::cell::Cell::new(0);
-    let interrupted = || asked.replace(asked.get() + 1) >= 2;
+    let calls = std::cell::Cell::new(0);
+    let interrupted = || calls.replace(calls.get() + 1) >= 2;
     let error = db
-        .call_unless(Put::new("a", "taken back"), &interrupted)
-        .expect_err("it is interrupted");
-    assert_eq!((error.code(), asked.get()), (Code::Cancelled, 3), "{error}");
+        .call_unless(Put::new("a", "withdrawn"), &interrupted)
+        .expect_err("interrupted");
+    assert_eq!((error.code(), calls.get()), (Code::Cancelled, 3), "{error}");
 }
 
 #[test]
-fn write_whose_interruption_check_panics_leaves_the_queue_to_others() {
+fn write_whose_interruption_check_panics_leaves_the_queue() {
     let _deadline = deadline();
     let holder = StoppedHolder::new("panicked");
     let db = holder.open(60_000);
-    let asked = std::panic::AssertUnwindSafe(|| {
-        db.call_unless(Put::new("a", "given up"), &|| panic!("asked"))
+    let call = std::panic::AssertUnwindSafe(|| {
+        db.call_unless(Put::new("a", "abandoned"), &|| panic!("interrupt"))
     });
-    assert!(std::panic::catch_unwind(asked).is_err());
-    holder.go_on();
+    assert!(std::panic::catch_unwind(call).is_err());
+    holder.resume();
     db.put(Put::new("a", "b")).expect("the next write");
     let history = db.history("a", 0).expect("history");
     assert_eq!(
         history.len(),
         1,
-        "what was given up was written: {history:?}"
+        "the abandoned write was not withdrawn: {history:?}"
     );
 }
 
@@ -203,87 +203,91 @@ fn submitted_write_that_waits_can_be_cancelled() {
     let db = holder.open(60_000);
     let (cancelled, no_response) = submit(&db, "cancelled");
     let (kept, response) = submit(&db, "kept");
-    assert!(cancelled.cancel(), "it has not begun");
-    holder.go_on();
+    assert!(cancelled.cancel(), "not begun");
+    holder.resume();
     response
-        .recv_timeout(PATIENCE)
-        .expect("the other has a response")
-        .expect("it is written");
-    assert!(!kept.cancel(), "it is done");
+        .recv_timeout(WAIT_LIMIT)
+        .expect("a response")
+        .expect("written");
+    assert!(!kept.cancel(), "already done");
     let history = db.history("submitted", 0).expect("history");
     let values: Vec<_> = history.iter().map(|event| &event.kv.value[..]).collect();
     assert_eq!(values, [b"kept"]);
     assert!(
         no_response.try_recv().is_err(),
-        "the cancelled one has a response"
+        "the cancelled request has no response"
     );
 }
 
-/// Each request has its own time, whatever waits for the lock before it: here the worker.
+/// Each request has its own timeout, even behind one that waits longer for the lock: here the
+/// worker.
 #[test]
 fn submitted_write_times_out_behind_one_that_waits_longer() {
     let _deadline = deadline();
     let holder = StoppedHolder::new("submitted");
-    let (patient, hasty) = (holder.open(60_000), holder.open(300));
-    let (_waits, _) = submit(&patient, "patient");
-    let (_, response) = submit(&hasty, "hasty");
+    let (long_timeout, short_timeout) = (holder.open(60_000), holder.open(300));
+    let (_waits, _) = submit(&long_timeout, "long");
+    let (_, response) = submit(&short_timeout, "short");
     let error = response
-        .recv_timeout(PATIENCE)
-        .expect("a response in its time")
+        .recv_timeout(WAIT_LIMIT)
+        .expect("a response in time")
         .expect_err("the lock is held");
     assert!(holder.is_named_by(&error), "{error}");
-    // a close waits for what has begun
-    holder.go_on();
+    // closing waits for requests that have begun
+    holder.resume();
 }
 
-/// As above; here a thread waits for the lock.
+/// As above, behind a thread that waits for the lock.
 #[test]
 fn submitted_write_times_out_behind_a_thread_that_waits_longer() {
     let _deadline = deadline();
     let holder = StoppedHolder::new("led");
-    let (patient, hasty) = (holder.open(60_000), holder.open(300));
+    let (long_timeout, short_timeout) = (holder.open(60_000), holder.open(300));
     std::thread::scope(|scope| {
-        let (asked, is_led) = channel();
+        let (waits, is_led) = channel();
         let waiting = scope.spawn(move || {
-            let tell = || {
-                let _ = asked.send(());
+            let interrupted = || {
+                let _ = waits.send(());
                 false
             };
-            patient.call_unless(Put::new("led", "x"), &tell).map(drop)
+            long_timeout
+                .call_unless(Put::new("led", "x"), &interrupted)
+                .map(drop)
         });
         is_led
-            .recv_timeout(PATIENCE)
+            .recv_timeout(WAIT_LIMIT)
             .expect("a thread waits for the lock");
-        let (_, response) = submit(&hasty, "hasty");
+        let (_, response) = submit(&short_timeout, "short");
         let error = response
-            .recv_timeout(PATIENCE)
-            .expect("a response in its time")
+            .recv_timeout(WAIT_LIMIT)
+            .expect("a response in time")
             .expect_err("the lock is held");
         assert_eq!(error.code(), Code::Busy, "{error}");
-        holder.go_on();
+        holder.resume();
         waiting.join().expect("no panic").expect("written");
     });
 }
 
-/// It is killed inside its transaction or between two.
+/// The holder is killed inside a transaction or between two.
 #[test]
-fn write_goes_on_after_the_holder_is_killed() {
+fn write_succeeds_after_the_holder_is_killed() {
     let _deadline = deadline();
     let mut holder = StoppedHolder::new("killed");
     let db = holder.open(60_000);
-    holder.go_on();
-    db.put(Put::new("a", "b")).expect("the holder gives way");
+    holder.resume();
+    db.put(Put::new("a", "b"))
+        .expect("the holder yields the lock");
     holder.kill();
     db.put(Put::new("a", "c")).expect("the next write");
     assert_eq!(db.check().expect("check").problems, []);
 }
 
 #[test]
-fn submitted_physical_compaction_has_its_response_once_the_events_are_gone() {
+fn submitted_physical_compaction_has_its_response_after_the_sweep() {
     let _deadline = deadline();
     let mut holder = StoppedHolder::new("compacted");
     let db = holder.open(60_000);
-    holder.go_on();
+    holder.resume();
     for number in 0..20 {
         db.put(Put::new("a", number.to_string())).expect("put");
     }
@@ -294,24 +298,25 @@ fn submitted_physical_compaction_has_its_response_once_the_events_are_gone() {
         let _ = responses.send(response);
     });
     response
-        .recv_timeout(PATIENCE)
+        .recv_timeout(WAIT_LIMIT)
         .expect("a response")
         .expect("compacted");
     let report = db.check().expect("check");
     assert_eq!(
         (report.events, report.problems),
         (report.keys, vec![]),
-        "one event a key is left"
+        "one event of each key remains"
     );
 }
 
 fn stopped(child: &Child) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).expect("it is there");
+    let stat =
+        fs::read_to_string(format!("/proc/{}/stat", child.id())).expect("the process exists");
     stat.rsplit_once(") ")
         .is_some_and(|(_, rest)| rest.starts_with('T'))
 }
 
-/// A writer, and the file with what it says was acknowledged.
+/// A writer, and the file of its acknowledged writes.
 struct Writer {
     child: Child,
     name: String,
@@ -330,17 +335,17 @@ impl Writer {
         Writer { child, name, acks }
     }
 
-    /// Kills it and returns what was acknowledged: revision, key, number.
+    /// Kills the writer. Returns revision, key and number of each acknowledged write.
     fn kill(mut self) -> Vec<(i64, String, u64)> {
         assert!(
             self.child.try_wait().expect("wait").is_none(),
-            "{} died by itself",
+            "{} ended by itself",
             self.name
         );
         self.child.kill().expect("killed");
-        self.child.wait().expect("gone");
-        let text = fs::read_to_string(&self.acks).expect("what it said");
-        // the last line may be cut
+        self.child.wait().expect("ended");
+        let text = fs::read_to_string(&self.acks).expect("the acknowledgements");
+        // the last line may be incomplete
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         whole.lines().map(parse_ack).collect()
     }
@@ -397,7 +402,7 @@ fn kill_9_loses_nothing_acknowledged() {
     );
     assert!(
         acknowledged as u64 > rounds,
-        "hardly anything was written: {acknowledged}"
+        "too few writes: {acknowledged}"
     );
     drop(db);
     fs::remove_dir_all(store).expect("removed");
@@ -423,7 +428,7 @@ fn verify(
         let before = seen.insert(*revision, key.clone());
         assert_eq!(
             before, None,
-            "SEED={seed}: revision {revision} was given twice"
+            "SEED={seed}: revision {revision} was assigned twice"
         );
     }
     acks.len()
@@ -462,12 +467,12 @@ fn create_that_is_killed_leaves_no_store_or_a_complete_one() {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .expect("it starts");
+            .expect("started");
         std::thread::sleep(Duration::from_micros(dice.below(6_000)));
         child.kill().expect("killed");
         child.wait().expect("gone");
         let db = Db::open(&store, Options::new()).expect("the store opens");
-        db.put(Put::new("a", "b")).expect("and takes a write");
+        db.put(Put::new("a", "b")).expect("written");
         assert_eq!(db.check().expect("check").problems, []);
         drop(db);
         fs::remove_dir_all(store).expect("removed");
@@ -479,7 +484,7 @@ fn memory_of_a_process_is_bounded() {
     let _deadline = deadline();
     let store = scratch("memory");
     let mut command = worker(&["memory"], &store);
-    // what the worker frees itself goes back to the system, so that what stays is the library's
+    // the allocator returns freed memory to the system, so that the rest is memory of the library
     command
         .env("MALLOC_MMAP_THRESHOLD_", "65536")
         .stdout(Stdio::piped());
@@ -494,7 +499,7 @@ fn memory_of_a_process_is_bounded() {
     );
     assert!(
         kb[0] < 16 << 10,
-        "over 16 MiB with groups under 1,000 requests: {} kB",
+        "over 16 MiB with groups below 1,000 requests: {} kB",
         kb[0]
     );
     assert!(kb[1] < 64 << 10, "a huge transaction leaves {} kB", kb[1]);
@@ -509,7 +514,7 @@ fn copied_store_opens() {
     let revision = db.put(Put::new("a", "1")).expect("put").revision;
     db.put(Put::new("a", "2")).expect("put");
     drop(db);
-    // with all its files, moved, and with the data file alone
+    // a copy of all files, a moved store, and a copy of only the data file
     for names in [&["data.mdb", "lock.mdb", "guard"][..], &["data.mdb"]] {
         let _ = fs::remove_dir_all(&copy);
         fs::create_dir(&copy).expect("a folder");
@@ -539,7 +544,7 @@ fn copied_store_opens() {
     fs::remove_dir_all(store).expect("removed");
 }
 
-/// System calls between two marks of a worker's own, by name.
+/// The number of system calls by name, between two marks that the worker writes.
 fn calls_between(trace: &str, from: &str, upto: &str) -> HashMap<String, usize> {
     let mut calls = HashMap::new();
     let lines = trace
@@ -547,7 +552,7 @@ fn calls_between(trace: &str, from: &str, upto: &str) -> HashMap<String, usize> 
         .skip_while(|line| !line.contains(from))
         .skip(1);
     for line in lines.take_while(|line| !line.contains(upto)) {
-        // `pid name(…`, or `pid <... name resumed>` of one that has been counted
+        // `pid name(…`, or `pid <... name resumed>` for a call that was counted already
         let call = line
             .split_once(' ')
             .map_or("", |(_, call)| call.trim_start());
@@ -558,8 +563,8 @@ fn calls_between(trace: &str, from: &str, upto: &str) -> HashMap<String, usize> 
     calls
 }
 
-/// The calls of an idle process with 100 watchers during this time, and how many whole seconds that
-/// was; none where nothing can be traced.
+/// The calls of an idle process with 100 watchers during this time, and the number of whole
+/// seconds. `None` if processes cannot be traced here.
 fn idle_calls(store: &Path, wait: Duration) -> Option<(HashMap<String, usize>, usize)> {
     if !Command::new("strace")
         .args(["-o", "/dev/null", "true"])
@@ -584,7 +589,7 @@ fn idle_calls(store: &Path, wait: Duration) -> Option<(HashMap<String, usize>, u
         .expect("strace starts");
     let mut lines = BufReader::new(child.stdout.take().expect("piped"));
     let mut line = String::new();
-    lines.read_line(&mut line).expect("it says so");
+    lines.read_line(&mut line).expect("a line of the worker");
     assert_eq!(line, "ready\n");
     let began = Instant::now();
     std::thread::sleep(wait);
@@ -614,7 +619,7 @@ fn idle_process_with_watchers_makes_only_the_calls_of_its_timers() {
         .filter(|(name, _)| !matches!(name.as_str(), "futex" | "read"))
         .collect();
     assert!(others.is_empty(), "an idle process calls {others:?}");
-    // one wait a second; and the worker itself reads its input
+    // one wait in each second, and the worker reads its input
     assert!(
         futex > 0 && futex <= seconds + 3,
         "{futex} futex calls in {seconds} s"
@@ -623,9 +628,8 @@ fn idle_process_with_watchers_makes_only_the_calls_of_its_timers() {
     fs::remove_dir_all(store).expect("removed");
 }
 
-/// While leases end with other processes each of those is asked for now and then, however many
-/// leases it has: a process with thousands of locks cost every other one as many calls, and the
-/// writer too.
+/// Each owner process is checked at an interval, once for all its leases. In a former version a
+/// process with thousands of locks cost every other process and the writer as many calls.
 #[test]
 fn owner_process_is_looked_up_once_for_all_its_leases() {
     let _deadline = deadline();
@@ -641,11 +645,11 @@ fn owner_process_is_looked_up_once_for_all_its_leases() {
     let Some((calls, seconds)) = idle_calls(&store, Duration::from_secs(3)) else {
         return;
     };
-    let asked = calls.get("fcntl").copied().unwrap_or(0);
-    // 400 ms apart
+    let checks = calls.get("fcntl").copied().unwrap_or(0);
+    // every 400 ms
     assert!(
-        asked > 0 && asked <= 3 * (seconds + 1),
-        "asked {asked} times in {seconds} s"
+        checks > 0 && checks <= 3 * (seconds + 1),
+        "{checks} checks in {seconds} s"
     );
     drop(leases);
     drop(db);

@@ -1,5 +1,4 @@
-//! The writer's queue: whatever leads, hands on and sweeps at the same time, every request is
-//! completed.
+//! The queue of writers: every request is completed while leadership changes and the worker sweeps.
 
 use std::sync::mpsc;
 use std::thread;
@@ -8,13 +7,13 @@ use std::time::Duration;
 use libkv::*;
 use libkv_test_support::deadline::deadline;
 
-/// Long beyond what any machine needs; every wait inside is shorter than the store's own time-outs,
-/// so a request that no leader takes is noticed by its own error first.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Longer than any machine needs. The timeouts of the store are shorter, so a request without a
+/// leader fails with its own error first.
+const WAIT_LIMIT: Duration = Duration::from_secs(120);
 
-/// The worker sweeps behind a compaction in steps of its own, and leads for requests that no thread
-/// waits for. Leadership that was handed to it while it waited for its next step was lost: no
-/// thread led any more, and every writer of the process got `busy` until the sweep gave up.
+/// The worker sweeps after a compaction in steps, and leads for requests without a thread. In a
+/// former version leadership was lost if it was passed to the worker while it waited for its next
+/// step. Then no thread led, and every writer of the process got `busy` until the sweep timed out.
 #[test]
 fn queue_is_led_while_the_worker_sweeps() {
     let _deadline = deadline();
@@ -31,7 +30,9 @@ fn queue_is_led_while_the_worker_sweeps() {
                         let responses = responses.clone();
                         let put = Put::new(format!("{writer}/{n}"), "v");
                         db.submit(put, move |response| {
-                            responses.send(response.map(drop)).expect("the test waits")
+                            responses
+                                .send(response.map(drop))
+                                .expect("the test receives")
                         });
                     }
                 })
@@ -42,15 +43,14 @@ fn queue_is_led_while_the_worker_sweeps() {
             .for_each(|writer| writer.join().expect("submitted"));
         for n in 0..8_000 {
             let response = received
-                .recv_timeout(PATIENCE)
+                .recv_timeout(WAIT_LIMIT)
                 .unwrap_or_else(|e| panic!("round {round}, response {n}: {e}"));
             response.unwrap_or_else(|e| panic!("round {round}, response {n}: {e}"));
         }
     }
 }
 
-/// A completion may call libkv, also on the worker: what it waits for there must not wait for the
-/// worker.
+/// A completion may call libkv, even on the worker. Its requests must not wait for the worker.
 #[test]
 fn completion_may_wait_for_its_own_write() {
     let _deadline = deadline();
@@ -60,18 +60,18 @@ fn completion_may_wait_for_its_own_write() {
         let (own, responses) = (db.clone(), responses.clone());
         db.submit(Put::new(format!("{n}"), "submitted"), move |response| {
             let second = response.and_then(|_| own.put(Put::new("own", format!("{n}"))));
-            responses.send(second.map(drop)).expect("the test waits");
+            responses.send(second.map(drop)).expect("the test receives");
         });
     }
     for n in 0..5_000 {
         let response = received
-            .recv_timeout(PATIENCE)
+            .recv_timeout(WAIT_LIMIT)
             .unwrap_or_else(|e| panic!("response {n}: {e}"));
         response.unwrap_or_else(|e| panic!("response {n}: {e}"));
     }
 }
 
-/// Enough events to sweep that the sweep takes several steps.
+/// Writes enough events for a sweep of several steps.
 fn fill(db: &Db) -> Revision {
     let mut revision = 0;
     for _ in 0..6 {

@@ -1,4 +1,4 @@
-//! The quota and the alarms: what is refused, what always has room, and which caller learns of it.
+//! The quota and the alarms: which requests are refused and which always succeed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,15 +7,15 @@ use libkv::engine::Completion;
 use libkv::*;
 use libkv_test_support::deadline::deadline;
 
-/// A folder that is gone when the test is.
-struct Place(PathBuf);
+/// A folder that is removed at the end of the test.
+struct TempFolder(PathBuf);
 
-impl Place {
-    fn new(name: &str) -> Place {
+impl TempFolder {
+    fn new(name: &str) -> TempFolder {
         let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
             .join(format!("quota-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
-        Place(path)
+        TempFolder(path)
     }
 
     fn open(&self, options: Options) -> Db {
@@ -23,7 +23,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for TempFolder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
@@ -32,11 +32,11 @@ impl Drop for Place {
 const QUOTA: u64 = 4 << 20;
 
 fn key(number: u64) -> String {
-    // in no order, so that pages split as they do in life
+    // not in order, so that pages are split as in real use
     format!("key-{:016x}", number.wrapping_mul(0x9E37_79B9_7F4A_7C15))
 }
 
-/// Puts until the quota refuses; how many went in.
+/// Puts until the quota refuses a put. Returns the number of puts.
 fn fill(db: &Db, value: &[u8]) -> u64 {
     for number in 0.. {
         match db.put(Put::new(key(number), value)) {
@@ -53,7 +53,7 @@ fn fill(db: &Db, value: &[u8]) -> u64 {
             }
         }
     }
-    unreachable!("it ends when it is full")
+    unreachable!("the quota refuses a put")
 }
 
 fn file_bytes(path: &Path) -> u64 {
@@ -62,12 +62,12 @@ fn file_bytes(path: &Path) -> u64 {
         .len()
 }
 
-/// Again and again: full, everything deleted and compacted, and as much goes in as before, in the
-/// same file.
+/// In each round: fill, delete everything, compact. The same number of puts must fit again, without
+/// a larger file.
 #[test]
 fn quota_leaves_room_for_deletions() {
     let _deadline = deadline();
-    let place = Place::new("room");
+    let place = TempFolder::new("room");
     for value_bytes in [100, 3_000] {
         let _ = fs::remove_dir_all(&place.0);
         let db = place.open(Options::new().max_bytes(QUOTA).durability(Durability::None));
@@ -80,7 +80,7 @@ fn quota_leaves_room_for_deletions() {
                 "{status:?}"
             );
             assert_eq!((status.max_bytes, status.alarms.len()), (Some(QUOTA), 0));
-            // one at a time: each needs pages of its own
+            // one at a time, because each deletion needs new pages
             for number in 0..filled {
                 assert_eq!(
                     db.delete(Delete::new(key(number)))
@@ -97,39 +97,40 @@ fn quota_leaves_room_for_deletions() {
             }
             assert!(
                 filled * 100 >= first * 95,
-                "round {round}: {filled} fit, {first} did at first"
+                "round {round}: {filled} fit, {first} in the first round"
             );
         }
         assert!(size <= 2 * QUOTA, "{size} bytes");
         let after = file_bytes(&place.0);
         assert!(
             after <= size + size / 10,
-            "{size} bytes after the first round, {after} in the end"
+            "{size} bytes after the first round, {after} at the end"
         );
         assert_eq!(db.check().expect("checked").problems, []);
     }
 }
 
-/// The file stays below twice the quota also while everything is deleted in one txn.
+/// The file stays below twice the quota even if everything is deleted in one txn.
 #[test]
 fn quota_leaves_room_for_one_large_deletion() {
     let _deadline = deadline();
-    let place = Place::new("large");
+    let place = TempFolder::new("large");
     let db = place.open(Options::new().max_bytes(QUOTA).durability(Durability::None));
     let filled = fill(&db, &[b'v'; 100]);
     let deleted = db
         .delete(Delete::new(KeyRange::all()))
-        .expect("it has room")
+        .expect("within the quota")
         .deleted;
     assert_eq!(deleted as u64, filled);
     db.compact(Compact::new(db.status().expect("status").revision).physical(true))
-        .expect("it has room");
+        .expect("within the quota");
     assert!(
         file_bytes(&place.0) <= 2 * QUOTA,
         "{}",
         file_bytes(&place.0)
     );
-    db.put(Put::new("again", "v")).expect("there is room again");
+    db.put(Put::new("again", "v"))
+        .expect("there is space again");
 }
 
 /// A revocation and an expiry are never refused, a grant is.
@@ -151,7 +152,7 @@ fn quota_leaves_room_for_the_end_of_leases() {
     let grants = (0..)
         .map(|_| db.lease_grant(10))
         .find_map(|granted| granted.err())
-        .expect("grants end");
+        .expect("grants are refused");
     assert_eq!(grants.code(), Code::Full);
     db.lease_keep_alive(7).expect("kept alive");
     db.lease_revoke(7).expect("revoked");
@@ -166,7 +167,7 @@ fn quota_leaves_room_for_the_end_of_leases() {
     );
 }
 
-/// What counts for how much, at the last byte: refused with as much room as it counts, done with
+/// The cost of each request, to the byte: refused if the free space equals the cost, accepted with
 /// one byte more.
 #[test]
 fn quota_counts_a_request_as_etcd_does() {
@@ -199,16 +200,20 @@ fn quota_counts_a_request_as_etcd_does() {
         ),
     ];
     for (request, cost) in costs {
-        let place = Place::new("cost");
+        let place = TempFolder::new("cost");
         let used = {
             let db = place.open(Options::new());
             db.put(Put::new("k", "v")).expect("put");
             db.status().expect("status").bytes_in_use
         };
-        let ask =
+        let response_with_quota =
             |most: u64| response(&place.open(Options::new().max_bytes(most)), request.clone());
-        assert_eq!(ask(used + cost), Err(Code::Full), "{request:?}");
-        assert_eq!(ask(used + cost + 1), Ok(()), "{request:?}");
+        assert_eq!(
+            response_with_quota(used + cost),
+            Err(Code::Full),
+            "{request:?}"
+        );
+        assert_eq!(response_with_quota(used + cost + 1), Ok(()), "{request:?}");
     }
 }
 
@@ -217,7 +222,7 @@ fn response(db: &Db, request: Request) -> std::result::Result<(), Code> {
     response.map(drop).map_err(|error| error.code())
 }
 
-/// Many at a time share a commit, and the quota counts what the group has written so far.
+/// Concurrent writes share a commit. The quota includes what the group has written so far.
 #[test]
 fn quota_is_not_exceeded_by_a_group() {
     let _deadline = deadline();
@@ -249,8 +254,8 @@ fn quota_is_not_exceeded_by_a_group() {
     assert!(used <= QUOTA + 16_384, "{used} bytes in use");
 }
 
-/// The quota is the store's: it stays when no option names it; another value changes it for all
-/// handles.
+/// The quota is stored. It stays if an open does not set it; an open with another value changes it
+/// for all handles.
 #[test]
 fn quota_is_stored() {
     let _deadline = deadline();
@@ -258,7 +263,7 @@ fn quota_is_stored() {
     if let Ok(path) = std::env::var(CHILD) {
         return drop(Db::open(path, Options::new().max_bytes(1)).expect("opened"));
     }
-    let place = Place::new("kept");
+    let place = TempFolder::new("kept");
     drop(place.open(Options::new().max_bytes(QUOTA)));
     let db = place.open(Options::new());
     assert_eq!(db.status().expect("status").max_bytes, Some(QUOTA));
@@ -283,7 +288,7 @@ fn quota_is_stored() {
     let reader = place.open(Options::new().read_only(true).max_bytes(1));
     assert_eq!(reader.status().expect("status").max_bytes, Some(1));
     let error = Db::open(&place.0, Options::new().read_only(true).max_bytes(2))
-        .expect_err("it may not write");
+        .expect_err("opened read-only");
     assert_eq!(error.code(), Code::ReadOnly, "{error}");
     assert!(
         error
@@ -293,15 +298,15 @@ fn quota_is_stored() {
     );
 
     drop(place.open(Options::new().max_bytes(0)));
-    db.put(Put::new("k", "v")).expect("no quota any more");
+    db.put(Put::new("k", "v")).expect("the quota was removed");
 }
 
-/// With the limits of etcd the first refusal raises an alarm, which stays, over a restart too,
-/// although there is room again; every handle obeys it.
+/// With the limits of etcd the first refusal raises an alarm. The alarm stays active when there is
+/// space again, and after a restart. It applies to every handle.
 #[test]
 fn alarm_stays_until_it_is_disarmed() {
     let _deadline = deadline();
-    let place = Place::new("alarm");
+    let place = TempFolder::new("alarm");
     let etcd = || Options::new().limits(LimitsPreset::Etcd);
     let member = {
         let db = place.open(etcd().max_bytes(QUOTA).durability(Durability::None));
@@ -347,10 +352,10 @@ fn alarm_stays_until_it_is_disarmed() {
     db.put(Put::new("k", "v")).expect("put");
     assert_eq!(db.status().expect("status").alarms, []);
 
-    // without the preset a handle raises none
+    // a handle without the preset does not raise an alarm
     fill(&db, &[b'v'; 1_000]);
     assert_eq!(db.alarm_list().expect("read"), []);
-    // the alarm is committed although all that asked for it was refused
+    // the alarm is committed although every request of the group was refused
     let other = place.open(etcd());
     assert_eq!(
         other
@@ -361,7 +366,7 @@ fn alarm_stays_until_it_is_disarmed() {
     assert_eq!(db.alarm_list().expect("read").len(), 1);
 }
 
-/// What is refused while the data is not to be trusted; leases do not end either, as in etcd.
+/// The requests that CORRUPT refuses. Leases do not expire either, as in etcd.
 #[test]
 fn corrupt_store_refuses_writes() {
     let _deadline = deadline();
@@ -383,8 +388,8 @@ fn corrupt_store_refuses_writes() {
         .into(),
         LeaseRevoke { id: 7 }.into(),
     ] {
-        let say = format!("{request:?}");
-        assert_eq!(response(&db, request), Err(Code::Corrupt), "{say}");
+        let name = format!("{request:?}");
+        assert_eq!(response(&db, request), Err(Code::Corrupt), "{name}");
     }
     let error = db.put(Put::new("k", "v")).expect_err("refused");
     assert!(
@@ -401,13 +406,17 @@ fn corrupt_store_refuses_writes() {
     assert_eq!(
         response(&db, Put::new("k", "v").into()),
         Err(Code::Full),
-        "the other one is still active"
+        "the other alarm is still active"
     );
     clock.advance(1_000);
-    assert_eq!(db.get("k").expect("read"), None, "it expires once it may");
+    assert_eq!(
+        db.get("k").expect("read"),
+        None,
+        "the lease expires after the alarm"
+    );
 }
 
-/// Records beside the keys: all or none, no revision, no event for a watcher.
+/// Side records: a request writes all or none, without a revision and without an event.
 #[test]
 fn side_records_are_separate_from_keys() {
     let _deadline = deadline();

@@ -1,4 +1,4 @@
-//! Time and history: which revision was the current one when, and what is forgotten by itself.
+//! Revisions by time, and automatic compaction.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -6,7 +6,7 @@ use libkv::*;
 use libkv_test_support::deadline::deadline;
 
 const START_MS: i64 = 1_700_000_000_000 - 1_700_000_000_000 % 60_000;
-const PATIENCE: Duration = Duration::from_secs(30);
+const WAIT_LIMIT: Duration = Duration::from_secs(30);
 
 fn at(clock: &Clock) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_millis(clock.unix_ms() as u64)
@@ -16,7 +16,7 @@ fn put(db: &Db, times: usize) -> Revision {
     (0..times)
         .map(|n| db.put(Put::new("a", n.to_string())).expect("put").revision)
         .max()
-        .expect("once at least")
+        .expect("at least one put")
 }
 
 fn compacted(db: &Db) -> Revision {
@@ -43,12 +43,12 @@ fn revision_at_a_time_of_the_past() {
     let now = noted.last().expect("some").1;
     assert_eq!(
         db.revision_at(at(&clock) + Duration::from_secs(1 << 40))
-            .expect("the future has the present"),
+            .expect("a future time has the current revision"),
         now
     );
     assert_eq!(
         db.revision_at(SystemTime::UNIX_EPOCH - Duration::from_secs(9))
-            .expect("before everything"),
+            .expect("before the first write"),
         1
     );
 
@@ -80,7 +80,7 @@ fn time_index_stays_ordered_when_the_clock_is_set_back() {
     let earlier = Clock::new(START_MS);
     let db = Db::open(&store, Options::new().clock(earlier.clone())).expect("opened again");
     let second = put(&db, 1);
-    // what was written "before" its predecessor counts for the later minute
+    // a write with an earlier time than its predecessor counts for the later minute
     assert_eq!(db.revision_at(at(&earlier)).expect("kept"), 1);
     assert_eq!(db.revision_at(at(&later)).expect("kept"), second);
     assert_eq!((first, second), (2, 3));
@@ -101,7 +101,7 @@ fn auto_compaction_keeps_a_number_of_revisions() {
     clock.advance(1);
     assert_eq!(compacted(&db), revision - 100);
     db.get_at("a", revision - 100)
-        .expect("the oldest that is kept");
+        .expect("the oldest revision that is kept");
     assert_eq!(
         db.get_at("a", revision - 101)
             .expect_err("forgotten")
@@ -110,15 +110,19 @@ fn auto_compaction_keeps_a_number_of_revisions() {
     );
     let more = put(&db, 10);
     clock.advance(1);
-    assert_eq!(compacted(&db), revision - 100, "a tenth more is waited for");
+    assert_eq!(
+        compacted(&db),
+        revision - 100,
+        "compaction starts after a tenth more"
+    );
     let more = more.max(put(&db, 1));
     clock.advance(1);
     assert_eq!(compacted(&db), more - 100);
     assert_eq!(db.check().expect("check").problems, []);
 }
 
-/// Whatever was the present within the time to keep can be read, and what lies a minute or more
-/// further back cannot.
+/// Every revision that was current within the retention time can be read. Revisions that are older
+/// by a minute or more cannot.
 #[test]
 fn auto_compaction_keeps_history_of_an_age() {
     let _deadline = deadline();
@@ -136,12 +140,12 @@ fn auto_compaction_keeps_history_of_an_age() {
         let oldest = compacted(&db);
         for pair in noted.windows(2) {
             let (_, revision) = pair[0];
-            // it was the present until the next was written
+            // a revision is current until the next write
             let age_ms = now - pair[1].0;
             if age_ms <= KEEP_MS {
                 assert!(
                     revision >= oldest,
-                    "step {step}: revision {revision} of {age_ms} ms ago is gone: {oldest}"
+                    "step {step}: revision {revision} of {age_ms} ms ago was removed: {oldest}"
                 );
             }
             if age_ms > KEEP_MS + 3 * 60_000 {
@@ -161,11 +165,11 @@ fn auto_compaction_with_the_system_clock_frees_space() {
     let options = Options::new().auto_compaction(AutoCompaction::Revisions(10));
     let db = Db::open(":memory:", options).expect("a store");
     let revision = put(&db, 200);
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + WAIT_LIMIT;
     while compacted(&db) < revision - 10 || db.check().expect("check").events > 12 {
         assert!(
             Instant::now() < until,
-            "not within {PATIENCE:?}: {:?}",
+            "not within {WAIT_LIMIT:?}: {:?}",
             db.status()
         );
         std::thread::sleep(Duration::from_millis(20));
@@ -199,9 +203,9 @@ fn auto_compaction_refuses_zero_and_a_second_rule() {
     );
     assert!(
         error.message().contains("60 s") && error.message().contains("5 revisions"),
-        "both are named: {error}"
+        "the message has both: {error}"
     );
-    Db::open(path, Options::new()).expect("an open without the option keeps it");
+    Db::open(path, Options::new()).expect("an open without the option keeps the stored rule");
     db.close();
     std::fs::remove_dir_all(store).expect("removed");
 }

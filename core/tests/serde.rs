@@ -1,4 +1,4 @@
-//! The feature `serde`: a value comes back from JSON as it was.
+//! The feature `serde`: round trips through JSON.
 
 use std::fmt::Debug;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Watchers and leaders as streams, for async code of any kind: here an executor of ten lines.
+//! Watchers and leaders as streams, for any async runtime. These tests use a minimal executor.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,12 +11,12 @@ use futures_core::Stream;
 use libkv::*;
 use libkv_test_support::deadline::deadline;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const WAIT_LIMIT: Duration = Duration::from_secs(20);
 
-/// Says that it was woken.
-struct Told(mpsc::SyncSender<()>);
+/// A waker that sends a message.
+struct ChannelWaker(mpsc::SyncSender<()>);
 
-impl Wake for Told {
+impl Wake for ChannelWaker {
     fn wake(self: Arc<Self>) {
         let _ = self.0.try_send(());
     }
@@ -24,12 +24,12 @@ impl Wake for Told {
 
 /// The next item; polls only when woken.
 fn next<S: Stream + Unpin>(stream: &mut S) -> Option<S::Item> {
-    let (tell, told) = mpsc::sync_channel(1);
-    let waker = Waker::from(Arc::new(Told(tell)));
+    let (sender, receiver) = mpsc::sync_channel(1);
+    let waker = Waker::from(Arc::new(ChannelWaker(sender)));
     loop {
         match Pin::new(&mut *stream).poll_next(&mut Context::from_waker(&waker)) {
             Poll::Ready(item) => return item,
-            Poll::Pending => told.recv_timeout(PATIENCE).expect("it is woken in time"),
+            Poll::Pending => receiver.recv_timeout(WAIT_LIMIT).expect("woken in time"),
         }
     }
 }
@@ -60,7 +60,7 @@ fn watcher_is_a_stream_of_batches() {
     watcher.cancel();
     assert!(
         next(&mut watcher).is_none() && next(&mut watcher).is_none(),
-        "cancelling ends it quietly"
+        "cancelling ends the stream without an error"
     );
 
     let mut behind = db
@@ -73,7 +73,7 @@ fn watcher_is_a_stream_of_batches() {
         (error.code(), error.revision()),
         (Code::Compacted, Some(201))
     );
-    assert!(next(&mut behind).is_none(), "an error comes once");
+    assert!(next(&mut behind).is_none(), "an error is returned once");
 }
 
 #[test]
@@ -83,11 +83,11 @@ fn leaders_are_a_stream_of_pairs() {
     let mut election = db.election("e", 60).expect("an election");
     let mut leaders = election.observe().expect("observing");
     let leading = thread::spawn(move || {
-        election.campaign("one", None).expect("it leads");
-        election.proclaim("two").expect("it leads");
+        election.campaign("one", None).expect("the leader");
+        election.proclaim("two").expect("the leader");
         election
     });
-    // what is too fast to be seen may be left out, but not the last
+    // a value that is replaced at once may be omitted, but not the last one
     let mut seen = Vec::new();
     while seen.last().is_none_or(|value| *value != "two") {
         seen.push(
@@ -100,12 +100,12 @@ fn leaders_are_a_stream_of_pairs() {
     assert!(seen.len() <= 2, "{seen:?}");
     leading
         .join()
-        .expect("it led")
+        .expect("an election")
         .resign()
-        .expect("it steps down");
+        .expect("resigned");
     db.close();
     assert!(
         next(&mut leaders).is_none(),
-        "a closed store ends it quietly"
+        "a closed store ends the stream without an error"
     );
 }

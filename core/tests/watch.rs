@@ -1,7 +1,7 @@
-//! Watchers against the model: what each receives, in which order, and when it learns that a
-//! compaction has overtaken it. And how little many of them cost.
+//! Watchers compared with the model: the batches of each, their order, and the end with
+//! `compacted`. Also the cost of 10,000 watchers.
 //!
-//! The seed is printed; `SEED=` repeats it, `HISTORIES=` sets how many.
+//! The seed is printed. `SEED=` repeats a run, `HISTORIES=` sets the number of histories.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use std::task::{Wake, Waker};
 
 use libkv::*;
 use libkv_conformance::driver::{Rust, Settled, settled};
-use libkv_conformance::model::{Model, Watching};
+use libkv_conformance::model::{Model, WatchModel};
 use libkv_conformance::script;
 use libkv_test_support::deadline::{deadline, deadline_times};
 use libkv_test_support::dice::Dice;
@@ -22,7 +22,7 @@ const HISTORIES: u64 = 60;
 const STEPS: u64 = 220;
 const KEYS: [&str; 7] = ["a", "b", "c", "aa", "ab", "\\ff", "\\00"];
 
-/// How a watcher begins, drawn in turn so that each way meets each other way.
+/// How a watcher is created. All combinations are used in turn.
 #[derive(Clone, Copy)]
 struct Kind {
     range: u64,
@@ -55,7 +55,7 @@ impl Kind {
             2 => KeyRange::from_key("ab"),
             3 => KeyRange::all(),
             4 => KeyRange::prefix("a"),
-            // taken as \0
+            // an empty key means \0
             _ => KeyRange::key(""),
         };
         let below =
@@ -76,22 +76,22 @@ impl Kind {
     }
 }
 
-/// What was seen of a watcher last.
+/// The last result of reading a watcher.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Seen {
-    /// It has not been read, and had nothing to look through when it was made.
+enum LastRead {
+    /// It was not read yet, and started at the current revision.
     Nothing,
-    /// It has not been read, and begins in the past.
+    /// It was not read yet, and started in the past.
     NothingOfPast,
     Batch,
     Idle,
 }
 
-/// Whether it must learn that a compaction has passed it.
+/// Whether the watcher must end with `compacted`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Overtaken {
+enum MustEnd {
     No,
-    /// Depends on what has been read ahead, and on how far the process had looked.
+    /// Depends on what the process has read ahead.
     Perhaps,
     Yes,
 }
@@ -100,12 +100,12 @@ struct Follower {
     name: String,
     watch: Watch,
     watcher: Watcher,
-    model: Watching,
-    seen: Seen,
-    overtaken: Overtaken,
-    /// The compacted revisions that what it delivers next may have been read under.
+    model: WatchModel,
+    seen: LastRead,
+    must_end: MustEnd,
+    /// The possible compacted revisions at the time when the next batch was read.
     compacted: Vec<Revision>,
-    /// It is read once in this number of steps; 0 is not before the end.
+    /// It is read once in this number of steps; 0: only at the end.
     every: u64,
 }
 
@@ -131,7 +131,7 @@ impl Run {
     }
 
     fn key(&mut self) -> &'static str {
-        // two are hot
+        // two keys are used often
         let most = if self.dice.one_in(2) {
             2
         } else {
@@ -148,7 +148,7 @@ impl Run {
             6 => format!("put {key} v{value} lease=1"),
             7 => format!("delete {key}"),
             8 => format!("delete {key},{other}"),
-            // the same key twice in a revision
+            // two events of a key in one revision
             9 => {
                 format!(
                     "txn then txn then put {key} {value} ; else end ; txn then delete {key} ; else end ; else end"
@@ -170,7 +170,7 @@ impl Run {
         let watch = kind.watch(&mut self.dice, &self.model);
         let (is, should) = (
             self.engine.db().watch(watch.clone()),
-            self.model.watching(&watch),
+            self.model.watcher(&watch),
         );
         let (revision, compacted) = self.model.revisions();
         match (is, should) {
@@ -178,24 +178,24 @@ impl Run {
                 let every = [1, 3, 20, 100, 0][self.dice.below(5) as usize];
                 let past = watch.start_revision != 0 && watch.start_revision <= revision;
                 let seen = if past {
-                    Seen::NothingOfPast
+                    LastRead::NothingOfPast
                 } else {
-                    Seen::Nothing
+                    LastRead::Nothing
                 };
                 let name = format!(
-                    "watcher {} ({watch:?}, made at {revision}, {compacted})",
+                    "watcher {} ({watch:?}, created at {revision}, {compacted})",
                     self.made
                 );
                 self.made += 1;
                 let compacted = vec![compacted];
-                let overtaken = Overtaken::No;
+                let must_end = MustEnd::No;
                 self.followers.push(Follower {
                     name,
                     watch,
                     watcher,
                     model,
                     seen,
-                    overtaken,
+                    must_end,
                     compacted,
                     every,
                 });
@@ -214,20 +214,17 @@ impl Run {
         }
     }
 
-    /// Waits until this process has looked at everything that was written.
+    /// Waits until this process has examined every event.
     fn settle(&mut self) {
-        // one that begins later would be idle at once
+        // a watcher that starts later would be idle at once
         let last = self.model.revisions().0;
         let probe = self
             .engine
             .db()
             .watch(Watch::new("probe").start_revision(last))
             .expect("a watcher");
-        let settled = settled(self.engine.db(), &probe).expect("it goes on");
-        assert!(
-            matches!(settled, Settled::Idle(_)),
-            "no step writes this key"
-        );
+        let settled = settled(self.engine.db(), &probe).expect("the watcher continues");
+        assert!(matches!(settled, Settled::Idle(_)), "no events of this key");
     }
 
     fn compact(&mut self) {
@@ -250,17 +247,19 @@ impl Run {
         }
         for (follower, misses) in self.followers.iter_mut().zip(before) {
             follower.compacted.push(to);
-            let verdict = match follower.seen {
-                // nothing can have been read ahead
-                Seen::Nothing | Seen::NothingOfPast | Seen::Idle if misses => Overtaken::Yes,
-                Seen::Nothing | Seen::Idle if looked => Overtaken::No,
-                _ => Overtaken::Perhaps,
+            let must_end = match follower.seen {
+                // no event can have been read ahead
+                LastRead::Nothing | LastRead::NothingOfPast | LastRead::Idle if misses => {
+                    MustEnd::Yes
+                }
+                LastRead::Nothing | LastRead::Idle if looked => MustEnd::No,
+                _ => MustEnd::Perhaps,
             };
-            follower.overtaken = follower.overtaken.max(verdict);
+            follower.must_end = follower.must_end.max(must_end);
         }
     }
 
-    /// Reads one batch; true if there may be more.
+    /// Reads one batch. Returns true if there may be more.
     fn read(&mut self, at: usize) -> bool {
         let result = settled(self.engine.db(), &self.followers[at].watcher);
         let (revision, compacted) = self.model.revisions();
@@ -270,8 +269,8 @@ impl Run {
         let what = match result {
             Ok(Settled::Batch(batch)) => {
                 assert!(
-                    follower.overtaken < Overtaken::Yes,
-                    "{name} has missed something, and delivers {batch:?}"
+                    follower.must_end < MustEnd::Yes,
+                    "{name} delivers {batch:?} instead of compacted"
                 );
                 let should: Vec<_> = follower
                     .compacted
@@ -284,19 +283,19 @@ impl Run {
                     "{name}\n  delivers  {batch:?}\n  should be {should:?}"
                 );
                 follower.model.move_to(batch.revision + 1);
-                follower.seen = Seen::Batch;
-                match follower.overtaken {
-                    Overtaken::Perhaps => "read ahead of a compaction",
+                follower.seen = LastRead::Batch;
+                match follower.must_end {
+                    MustEnd::Perhaps => "read ahead of a compaction",
                     _ if batch.events.iter().any(|event| event.prev_kv.is_some()) => {
-                        "batch with a pair before"
+                        "batch with a previous pair"
                     }
                     _ => "batch",
                 }
             }
             Ok(Settled::Idle(resume)) => {
                 assert!(
-                    follower.overtaken < Overtaken::Yes,
-                    "{name} has missed something, and is idle"
+                    follower.must_end < MustEnd::Yes,
+                    "{name} is idle instead of compacted"
                 );
                 let pending = model.pending(&follower.model);
                 assert!(
@@ -304,10 +303,14 @@ impl Run {
                     "{name} is idle and should deliver {pending:?}"
                 );
                 let start = follower.watch.start_revision;
-                assert_eq!(resume, (revision + 1).max(start), "{name}: where to go on");
-                // one that begins later is idle however far this process has looked
+                assert_eq!(
+                    resume,
+                    (revision + 1).max(start),
+                    "{name}: the revision to resume from"
+                );
+                // a watcher that starts later is idle, however far this process has read
                 if follower.model.position() <= revision {
-                    (follower.seen, follower.overtaken) = (Seen::Idle, Overtaken::No);
+                    (follower.seen, follower.must_end) = (LastRead::Idle, MustEnd::No);
                     follower.compacted = vec![compacted];
                 }
                 follower.model.move_to(revision + 1);
@@ -321,18 +324,18 @@ impl Run {
                     "{name}: {error}"
                 );
                 assert!(
-                    follower.overtaken > Overtaken::No,
-                    "{name} was not overtaken: {error}"
+                    follower.must_end > MustEnd::No,
+                    "{name} must not end: {error}"
                 );
-                let again = follower.watcher.try_next().expect_err("it is at its end");
+                let again = follower.watcher.try_next().expect_err("ended");
                 assert_eq!(
                     (again.code(), again.revision()),
                     (error.code(), error.revision()),
                     "{name}"
                 );
-                let what = match follower.overtaken {
-                    Overtaken::Yes => "overtaken, and told so",
-                    _ => "perhaps overtaken, and told so",
+                let what = match follower.must_end {
+                    MustEnd::Yes => "compacted, as required",
+                    _ => "compacted, as allowed",
                 };
                 self.followers.swap_remove(at);
                 self.reach(what);
@@ -343,7 +346,7 @@ impl Run {
         !what.starts_with("idle")
     }
 
-    /// Ends a watcher and makes one that goes on where it says.
+    /// Ends a watcher and creates one that resumes at its resume revision.
     fn resume(&mut self, at: usize) {
         let (revision, compacted) = self.model.revisions();
         let follower = self.followers.swap_remove(at);
@@ -353,20 +356,16 @@ impl Run {
             .pending(&follower.model)
             .map_or(revision + 1, |batch| batch.revision);
         let upto = first.max(follower.model.position());
-        if follower.overtaken == Overtaken::No {
+        if follower.must_end == MustEnd::No {
             assert!(
                 (follower.model.position()..=upto).contains(&resume),
-                "{}: goes on from {resume}",
+                "{}: resumes from {resume}",
                 follower.name
             );
         }
         follower.watcher.cancel();
         assert_eq!(
-            follower
-                .watcher
-                .try_next()
-                .expect_err("it is cancelled")
-                .code(),
+            follower.watcher.try_next().expect_err("cancelled").code(),
             Code::Cancelled
         );
         let watch = Watch {
@@ -376,19 +375,19 @@ impl Run {
         let name = format!("{}, resumed from {resume}", follower.name);
         match (
             self.engine.db().watch(watch.clone()),
-            self.model.watching(&watch),
+            self.model.watcher(&watch),
         ) {
             (Ok(watcher), Ok(model)) => {
-                let seen = Seen::NothingOfPast;
+                let seen = LastRead::NothingOfPast;
                 let compacted = vec![compacted];
-                let overtaken = Overtaken::No;
+                let must_end = MustEnd::No;
                 self.followers.push(Follower {
                     name,
                     watch,
                     watcher,
                     model,
                     seen,
-                    overtaken,
+                    must_end,
                     compacted,
                     ..follower
                 });
@@ -397,8 +396,8 @@ impl Run {
             (Err(is), Err(should)) => {
                 assert_eq!(is.code(), should.code(), "{name}");
                 assert!(
-                    follower.overtaken > Overtaken::No,
-                    "{name}: nothing was lost before"
+                    follower.must_end > MustEnd::No,
+                    "{name}: the watcher had not missed a revision"
                 );
                 self.reach("too late to resume");
             }
@@ -410,7 +409,7 @@ impl Run {
         match self.dice.below(40) {
             0..24 => self.write(),
             24..34 if self.followers.len() < 60 => {
-                self.make(Kind::number(kinds.next().expect("it has no end")))
+                self.make(Kind::number(kinds.next().expect("endless")))
             }
             34 if step > 20 => self.compact(),
             35 if !self.followers.is_empty() => {
@@ -434,14 +433,14 @@ impl Run {
 }
 
 #[test]
-fn watch_delivers_what_the_model_says() {
+fn watch_delivers_the_batches_of_the_model() {
     let seed = seed();
     let histories = setting("HISTORIES").unwrap_or(HISTORIES);
     let _deadline = deadline_times(1 + histories / HISTORIES);
     println!("HISTORIES={histories}");
     let mut drawn = BTreeSet::new();
     let mut reached: BTreeMap<&str, u64> = BTreeMap::new();
-    // from anywhere, then each in turn
+    // start with a random kind, then use each in turn
     let mut next_kind = Dice(seed).below(KINDS);
     let mut kinds = std::iter::from_fn(|| {
         next_kind = (next_kind + 1) % KINDS;
@@ -464,7 +463,7 @@ fn watch_delivers_what_the_model_says() {
         for step in 0..STEPS {
             run.step(step, &mut kinds);
         }
-        // those that were not read till now too
+        // read every watcher to its end
         while let Some(at) = run.followers.len().checked_sub(1) {
             while at < run.followers.len() && run.read(at) {}
             run.followers.truncate(at);
@@ -478,25 +477,29 @@ fn watch_delivers_what_the_model_says() {
     if histories < HISTORIES {
         return;
     }
-    assert_eq!(drawn.len() as u64, KINDS, "every kind of watcher was made");
+    assert_eq!(
+        drawn.len() as u64,
+        KINDS,
+        "every kind of watcher was created"
+    );
     for what in [
         "batch",
-        "batch with a pair before",
+        "batch with a previous pair",
         "idle",
-        "overtaken, and told so",
-        "perhaps overtaken, and told so",
+        "compacted, as required",
+        "compacted, as allowed",
         "refused as compacted",
         "resumed",
         "dropped unread",
     ] {
         assert!(
             reached.get(what).is_some_and(|times| *times >= 10),
-            "hardly reached: {what} ({reached:?})"
+            "reached too rarely: {what} ({reached:?})"
         );
     }
 }
 
-/// Counts how often it is woken.
+/// Counts its wake-ups.
 #[derive(Default)]
 struct Counter(AtomicU64);
 
@@ -506,7 +509,7 @@ impl Wake for Counter {
     }
 }
 
-/// Of 10,000 watchers only those that an event concerns are woken by it.
+/// Of 10,000 watchers an event wakes only those that match.
 #[test]
 fn watch_by_ten_thousand_wakes_those_that_match() {
     let _deadline = deadline();
@@ -515,7 +518,7 @@ fn watch_by_ten_thousand_wakes_those_that_match() {
     let woken: Vec<Arc<Counter>> = (0..MANY).map(|_| Arc::default()).collect();
     let watchers: Vec<Watcher> = (0..MANY)
         .map(|n| {
-            // half of them single keys, half of them ranges that lie one in the other
+            // half watch single keys, half watch nested ranges
             let range = match n % 2 {
                 0 => KeyRange::key(format!("k{n:05}")),
                 _ => KeyRange::between(format!("r{n:05}"), "s"),
@@ -538,7 +541,7 @@ fn watch_by_ten_thousand_wakes_those_that_match() {
         };
         let mut batches = 0;
         loop {
-            match settled(&db, watcher).expect("it goes on") {
+            match settled(&db, watcher).expect("the watcher continues") {
                 Settled::Batch(_) => batches += 1,
                 Settled::Idle(_) => break,
                 Settled::Never => panic!("watcher {at} neither delivers nor is idle"),
@@ -565,7 +568,7 @@ fn worker(args: &[&str], name: &str) -> Vec<String> {
         .args(&args[1..])
         .stdin(Stdio::null())
         .output()
-        .expect("it starts");
+        .expect("started");
     assert!(
         done.status.success(),
         "{}",
@@ -578,8 +581,8 @@ fn worker(args: &[&str], name: &str) -> Vec<String> {
         .collect()
 }
 
-/// An idle watcher takes less than 1 KiB, and one that never reads does not grow with what is
-/// written: measured as a process's private memory.
+/// An idle watcher needs less than 1 KiB, and an unread watcher does not grow with the number of
+/// events. Measured as private memory of a process.
 #[test]
 fn watch_by_ten_thousand_takes_little_memory() {
     let _deadline = deadline();
@@ -591,15 +594,14 @@ fn watch_by_ten_thousand_takes_little_memory() {
     let [idle, unread] = numbers[..] else {
         panic!("two numbers: {lines:?}")
     };
-    println!("{idle} bytes a watcher, {unread} bytes more a watcher that is 2,000 events behind");
-    assert!(idle < 1_024, "an idle watcher takes {idle} bytes");
-    assert!(
-        unread < 1_024,
-        "a watcher that is not read grows by {unread} bytes"
+    println!(
+        "{idle} bytes for each watcher, {unread} bytes more for one that is 2,000 events behind"
     );
+    assert!(idle < 1_024, "an idle watcher needs {idle} bytes");
+    assert!(unread < 1_024, "an unread watcher grows by {unread} bytes");
 }
 
-/// Progress is reported after the watcher's own interval, and an event starts the interval again.
+/// Progress is reported after the interval of each watcher; an event restarts the interval.
 #[test]
 fn watch_progress_has_an_interval_per_watcher() {
     let _deadline = deadline();
@@ -616,34 +618,39 @@ fn watch_progress_has_an_interval_per_watcher() {
         })
     };
     clock.advance(499);
-    assert_eq!(watcher.try_next().expect("it goes on"), None);
+    assert_eq!(watcher.try_next().expect("the watcher continues"), None);
     clock.advance(1);
-    assert_eq!(watcher.try_next().expect("it goes on"), progress(1));
+    assert_eq!(
+        watcher.try_next().expect("the watcher continues"),
+        progress(1)
+    );
     db.put(Put::new("k", "v")).expect("put");
     clock.advance(400);
     assert_eq!(
         watcher
             .try_next()
-            .expect("it goes on")
+            .expect("the watcher continues")
             .map(|batch| batch.events.len()),
         Some(1)
     );
     clock.advance(400);
-    assert_eq!(watcher.try_next().expect("it goes on"), None);
+    assert_eq!(watcher.try_next().expect("the watcher continues"), None);
     clock.advance(100);
-    assert_eq!(watcher.try_next().expect("it goes on"), progress(2));
+    assert_eq!(
+        watcher.try_next().expect("the watcher continues"),
+        progress(2)
+    );
     assert_eq!(
         slow.try_next()
-            .expect("it goes on")
+            .expect("the watcher continues")
             .map(|batch| batch.events.len()),
         Some(1)
     );
     clock.advance(600_000);
-    assert_eq!(slow.try_next().expect("it goes on"), progress(2));
+    assert_eq!(slow.try_next().expect("the watcher continues"), progress(2));
 }
 
-/// A watcher is caught up once it has handed out everything, not before, and with the store's
-/// revision.
+/// A watcher is caught up, at the store's revision, once it has delivered every event.
 #[test]
 fn watch_caught_up_is_the_last_complete_revision() {
     let _deadline = deadline();
@@ -652,7 +659,7 @@ fn watch_caught_up_is_the_last_complete_revision() {
     assert_eq!(watcher.caught_up(), Some(1));
     for _ in 0..3 {
         db.put(Put::new("other", "v")).expect("put");
-        // at once, whether the thread that matches events has run or not
+        // at once, even if the background thread has not matched the events yet
         assert_eq!(
             watcher.caught_up(),
             Some(db.status().expect("status").revision)
@@ -670,7 +677,7 @@ fn watch_caught_up_is_the_last_complete_revision() {
         assert_eq!(
             watcher
                 .try_next()
-                .expect("it goes on")
+                .expect("the watcher continues")
                 .map(|batch| batch.revision),
             Some(revision)
         );
@@ -680,8 +687,8 @@ fn watch_caught_up_is_the_last_complete_revision() {
         .watch(Watch::new("k").start_revision(5))
         .expect("a watcher");
     assert_eq!(past.caught_up(), None);
-    // the second of two revisions that are read together is not taken yet
-    assert!(past.try_next().expect("it goes on").is_some());
+    // two revisions were read together; the second was not delivered yet
+    assert!(past.try_next().expect("the watcher continues").is_some());
     assert_eq!(past.caught_up(), None);
     let future = db
         .watch(Watch::new("k").start_revision(8))
@@ -693,8 +700,8 @@ fn watch_caught_up_is_the_last_complete_revision() {
     assert_eq!(future.caught_up(), None);
 }
 
-/// Who shares a thread looks through a long past a piece at a time, and is called again until it is
-/// done.
+/// For callers that share a thread, a watcher scans a long past one piece at a time, and its waker
+/// is called after each piece.
 #[test]
 fn watch_reads_a_long_past_in_pieces() {
     let _deadline = deadline();
@@ -718,9 +725,9 @@ fn watch_reads_a_long_past_in_pieces() {
         assert_eq!(
             woken.0.load(Ordering::SeqCst),
             pieces,
-            "it is woken for each piece"
+            "a wake-up for each piece"
         );
-        match watcher.try_next_briefly().expect("it goes on") {
+        match watcher.try_next_briefly().expect("the watcher continues") {
             Some(batch) => break batch,
             None => assert!(pieces < 1_000),
         }
@@ -728,6 +735,9 @@ fn watch_reads_a_long_past_in_pieces() {
     println!("{} events in {pieces} pieces", TXNS * 100);
     assert!(pieces > 2);
     assert_eq!(batch.revision, TXNS as Revision + 2);
-    assert_eq!(watcher.try_next_briefly().expect("it goes on"), None);
+    assert_eq!(
+        watcher.try_next_briefly().expect("the watcher continues"),
+        None
+    );
     assert_eq!(woken.0.load(Ordering::SeqCst), pieces);
 }

@@ -1,5 +1,5 @@
-# find_package(kv CONFIG) gives kv::kv, the shared library, and kv::kv_static.
-# Everything is found from this file's own place, so the tree may be moved as a whole.
+# find_package(kv CONFIG) defines kv::kv, the shared library, and kv::kv_static.
+# All paths are relative to this file, so the installed tree can be moved as a whole.
 get_filename_component(_kv_prefix "${CMAKE_CURRENT_LIST_DIR}/../../.." ABSOLUTE)
 
 if(NOT TARGET kv::kv)

@@ -10,7 +10,7 @@ use crate::db::KvDb;
 use crate::error::KvError;
 use crate::guard::{free, guard, guard_value, value};
 use crate::handle::kinds;
-use crate::pointers::wanted;
+use crate::pointers::require_output;
 use crate::types::*;
 
 /// The status of a store; see kv_status_get.
@@ -69,7 +69,7 @@ pub unsafe extern "C" fn kv_status_get(
     error: *mut *mut KvError,
 ) -> KvCode {
     guard!(error, |c| {
-        wanted(out, "out")?;
+        require_output(out, "out")?;
         let status = c.arg(db)?.0.status()?;
         let view = StatusContents {
             lmdb_version: status.lmdb_version.as_deref().map(text),
@@ -250,7 +250,7 @@ pub unsafe extern "C" fn kv_check(
     error: *mut *mut KvError,
 ) -> KvCode {
     guard!(error, |c| {
-        wanted(out, "out")?;
+        require_output(out, "out")?;
         c.give::<KvCheckReport>(out, checked(c.arg(db)?.0.check()?));
         Ok(())
     })

@@ -7,7 +7,7 @@ use crate::db::KvDb;
 use crate::error::KvError;
 use crate::guard::{free, guard, guard_value};
 use crate::handle::{invalid, kinds};
-use crate::pointers::wanted;
+use crate::pointers::require_output;
 use crate::types::*;
 
 /// A list of alarms; see kv_alarm_list.
@@ -55,7 +55,7 @@ pub unsafe extern "C" fn kv_alarm_list(
     error: *mut *mut KvError,
 ) -> KvCode {
     guard!(error, |c| {
-        wanted(out, "out")?;
+        require_output(out, "out")?;
         c.give::<KvAlarms>(out, views(c.arg(db)?.0.alarm_list()?));
         Ok(())
     })

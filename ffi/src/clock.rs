@@ -8,7 +8,7 @@ use crate::guard::{free, guard, value};
 use crate::handle::{give, invalid, kinds};
 use crate::types::*;
 
-/// A manual clock: it stands still until kv_clock_advance moves it.
+/// A manual clock: only kv_clock_advance moves it.
 pub struct KvClock;
 
 kinds! { KvClock = Clock, b"kv_clock", "kv_clock"; }

@@ -69,7 +69,7 @@ pub const KV_PERMISSION_DENIED: KvCode = 28;
 pub const KV_FAILED_PRECONDITION: KvCode = 29;
 /// A defect of libkv; never expected.
 pub const KV_INTERNAL: KvCode = 30;
-/// The write may or may not have happened; the message says how to find out.
+/// The write may or may not have happened; the message explains how to find out.
 pub const KV_UNKNOWN_OUTCOME: KvCode = 31;
 
 /// The name of a code; `None` for other numbers.

@@ -11,7 +11,7 @@ use crate::error::KvError;
 use crate::guard::{free, guard, guard_value};
 use crate::handle::{invalid, kinds};
 use crate::options::{KvDeleteOptions, KvPutOptions};
-use crate::pointers::{Caller, wanted};
+use crate::pointers::{Caller, require_output};
 use crate::requests::{delete_request, put_request};
 use crate::types::*;
 
@@ -247,7 +247,7 @@ pub unsafe extern "C" fn kv_open(
     error: *mut *mut KvError,
 ) -> KvCode {
     guard!(error, |c| {
-        wanted(out, "out")?;
+        require_output(out, "out")?;
         let target: &CStr = c.text(target, "the path of the store")?;
         let options = options_in(c, &c.options(options)?)?;
         let db = open(OsStr::from_bytes(target.to_bytes()), options)?;
@@ -341,7 +341,7 @@ pub unsafe extern "C" fn kv_get(
     error: *mut *mut KvError,
 ) -> KvCode {
     guard!(error, |c| {
-        wanted(out, "out")?;
+        require_output(out, "out")?;
         let found = c.arg(db)?.0.get_at(c.bytes(key, "the key")?, revision)?;
         c.put(out, found.map_or(std::ptr::null_mut(), owned));
         Ok(())
@@ -365,7 +365,7 @@ pub unsafe extern "C" fn kv_get_into(
     error: *mut *mut KvError,
 ) -> KvCode {
     guard!(error, |c| {
-        wanted(len, "len")?;
+        require_output(len, "len")?;
         let buffer = c.buffer(buffer, buffer_size, "the buffer")?;
         let found = c.arg(db)?.0.get_into(c.bytes(key, "the key")?, buffer)?;
         c.put(len, found.unwrap_or(KV_NONE));

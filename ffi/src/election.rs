@@ -8,7 +8,7 @@ use crate::error::KvError;
 use crate::guard::{free, guard, guard_value};
 use crate::handle::kinds;
 use crate::lock::UseLock;
-use crate::pointers::wanted;
+use crate::pointers::require_output;
 use crate::types::*;
 
 /// An election: one leader among all candidates for a name.
@@ -49,7 +49,7 @@ pub unsafe extern "C" fn kv_election_open(
     error: *mut *mut KvError,
 ) -> KvCode {
     guard!(error, |c| {
-        wanted(out, "out")?;
+        require_output(out, "out")?;
         let (db, name) = (&c.arg(db)?.0, c.bytes(name, "the name")?);
         let own = UseLock::new(db.clone(), db.election(name, ttl_seconds)?);
         let observer = db.election(name, ttl_seconds)?;
@@ -112,7 +112,7 @@ pub unsafe extern "C" fn kv_election_leader(
     error: *mut *mut KvError,
 ) -> KvCode {
     guard!(error, |c| {
-        wanted(out, "out")?;
+        require_output(out, "out")?;
         let leader = c.arg(election)?.observer.leader()?;
         c.put(out, leader.map_or(std::ptr::null_mut(), owned));
         Ok(())
@@ -131,7 +131,7 @@ pub unsafe extern "C" fn kv_election_observe(
     error: *mut *mut KvError,
 ) -> KvCode {
     guard!(error, |c| {
-        wanted(out, "out")?;
+        require_output(out, "out")?;
         let candidate = c.arg(election)?;
         c.give::<KvLeaders>(
             out,
@@ -218,7 +218,7 @@ pub unsafe extern "C" fn kv_leaders_next(
     error: *mut *mut KvError,
 ) -> KvCode {
     guard!(error, |c| {
-        wanted(out, "out")?;
+        require_output(out, "out")?;
         let mut leaders = c.arg(leaders)?.enter()?;
         let next = Leaders::next(&mut leaders, timeout_in(timeout_ms)?)?;
         c.put(out, next.map_or(std::ptr::null_mut(), owned));

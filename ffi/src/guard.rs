@@ -13,7 +13,7 @@ use crate::pointers::Caller;
 macro_rules! guard {
     ($error:expr, |$c:ident| $body:expr) => {{
         let body = |$c: &$crate::pointers::Caller| -> libkv::Result<()> { $body };
-        // SAFETY: the caller of an entry point passes pointers as the header asks for.
+        // SAFETY: the caller of an entry point passes pointers as the header requires.
         unsafe { $crate::guard::run($error, body) }
     }};
 }
@@ -23,7 +23,7 @@ pub(crate) use guard;
 macro_rules! guard_value {
     ($otherwise:expr, |$c:ident| $body:expr) => {{
         let body = |$c: &$crate::pointers::Caller| -> Option<_> { $body };
-        // SAFETY: the caller of an entry point passes pointers as the header asks for.
+        // SAFETY: the caller of an entry point passes pointers as the header requires.
         let caller = unsafe { $crate::pointers::Caller::new() };
         $crate::guard::value($otherwise, || body(&caller))
     }};
@@ -46,7 +46,7 @@ pub(crate) use free;
 /// The default panic hook prints to standard error before a panic is caught. A library must not
 /// replace the program's hook, so it stays; a panic is a defect of libkv and never expected.
 ///
-/// SAFETY: `error` and the pointers that the body follows must be as the header asks for.
+/// SAFETY: `error` and the pointers that the body follows must be as the header requires.
 pub(crate) unsafe fn run<K: Kind>(
     error: *mut *mut K,
     body: impl FnOnce(&Caller) -> Result<()>,
@@ -54,7 +54,7 @@ pub(crate) unsafe fn run<K: Kind>(
 where
     K::Value: From<Error>,
 {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees it.
     let caller = unsafe { Caller::new() };
     let mut body = Some(|| body(&caller));
     match outcome(&mut || body.take().map_or(Ok(()), |body| body())) {

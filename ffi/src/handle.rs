@@ -1,6 +1,6 @@
-//! Handles: what the opaque types of the header stand for.
+//! Handles: the contents of the opaque types of the header.
 //!
-//! A handle is a box that begins with a magic word of its kind; the opaque type that C sees has no
+//! A handle is a box that begins with a magic word of its kind; the opaque type in C has no
 //! value. What a pointer of C means is decided in `pointers.rs`.
 #![allow(unsafe_code)]
 
@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use libkv::{Code, Error, Result};
 
-/// An opaque type of the header, and what stands behind its pointers.
+/// An opaque type of the header, and the type behind its pointers.
 pub(crate) trait Kind {
     /// The contents of the handle.
     type Value;
@@ -52,7 +52,7 @@ pub(crate) fn give<K: Kind>(value: K::Value) -> *mut K {
 /// SAFETY: the pointer must be NULL or point to eight readable bytes.
 unsafe fn checked<K: Kind>(pointer: *const K) -> Result<*mut Handle<K::Value>> {
     let handle = pointer.cast_mut().cast::<Handle<K::Value>>();
-    // SAFETY: the caller's promise; the word is read as bytes are, whatever the alignment.
+    // SAFETY: the caller guarantees it; the word is read as bytes are, whatever the alignment.
     match !handle.is_null() && unsafe { handle.cast::<u64>().read_unaligned() } == K::MAGIC {
         true => Ok(handle),
         false => Err(no_handle(handle.is_null(), K::NAME)),
@@ -73,7 +73,7 @@ fn no_handle(is_null: bool, name: &str) -> Error {
 ///
 /// SAFETY: the pointer must be NULL, a live handle of any kind, or point to eight readable bytes.
 pub(crate) unsafe fn borrow<'a, K: Kind>(pointer: *const K) -> Result<&'a K::Value> {
-    // SAFETY: the caller's promise; a handle with the right word is of `give` and not freed.
+    // SAFETY: the caller guarantees it; a handle with the right word is of `give` and not freed.
     unsafe { Ok(&(*checked(pointer)?).value) }
 }
 
@@ -81,15 +81,15 @@ pub(crate) unsafe fn borrow<'a, K: Kind>(pointer: *const K) -> Result<&'a K::Val
 ///
 /// SAFETY: as `borrow`, and no other thread uses it now.
 pub(crate) unsafe fn borrow_mut<'a, K: Kind>(pointer: *mut K) -> Result<&'a mut K::Value> {
-    // SAFETY: the caller's promise, as in `borrow`.
+    // SAFETY: the caller guarantees it, as in `borrow`.
     unsafe { Ok(&mut (*checked(pointer)?).value) }
 }
 
-/// Frees a handle; NULL and another kind's pointer are left alone.
+/// Frees a handle; ignores NULL and a pointer of another kind.
 ///
 /// SAFETY: as `borrow`, and the handle is not used again.
 pub(crate) unsafe fn free<K: Kind>(pointer: *mut K) {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees it.
     if let Ok(handle) = unsafe { checked(pointer) } {
         // SAFETY: it was made by `give`, from a box of this type. The word is wiped so that a
         // second free, though never allowed, most often does nothing.
@@ -117,7 +117,7 @@ impl<K: Kind> Part<K> {
 
 impl<K: Kind> Drop for Part<K> {
     fn drop(&mut self) {
-        // SAFETY: it was made by `give` in `new`, and is freed here alone.
+        // SAFETY: it was made by `give` in `new`, and is freed only here.
         unsafe { free(self.0) }
     }
 }

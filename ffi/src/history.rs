@@ -9,7 +9,7 @@ use crate::db::KvDb;
 use crate::error::KvError;
 use crate::guard::{free, guard};
 use crate::handle::kinds;
-use crate::pointers::wanted;
+use crate::pointers::require_output;
 use crate::types::*;
 
 /// A list of events that is read step by step.
@@ -64,7 +64,7 @@ pub unsafe extern "C" fn kv_history(
     error: *mut *mut KvError,
 ) -> KvCode {
     guard!(error, |c| {
-        wanted(out, "out")?;
+        require_output(out, "out")?;
         let db = c.arg(db)?.0.clone();
         let events = db.history(c.bytes(key, "the key")?, limit)?.into_iter();
         c.give::<KvEvents>(
@@ -94,7 +94,7 @@ pub unsafe extern "C" fn kv_events_open(
     error: *mut *mut KvError,
 ) -> KvCode {
     guard!(error, |c| {
-        wanted(out, "out")?;
+        require_output(out, "out")?;
         let scan = c.arg(db)?.0.events(after, upto, c.range(range)?);
         c.give::<KvEvents>(
             out,
@@ -121,11 +121,11 @@ pub unsafe extern "C" fn kv_events_next(
     error: *mut *mut KvError,
 ) -> KvCode {
     guard!(error, |c| {
-        wanted(out, "out")?;
+        require_output(out, "out")?;
         let steps = c.arg_mut(events)?;
         let next = match &mut steps.source {
             EventSource::History(db, _) if db.is_closed() => {
-                // closed, or from before a fork: any call says which
+                // closed, or from before a fork: any call returns which
                 let closed = || Error::new(Code::Closed, "the store's handle is closed");
                 return Err(db.snapshot().err().unwrap_or_else(closed));
             }
@@ -174,7 +174,7 @@ pub unsafe extern "C" fn kv_diff_open(
     error: *mut *mut KvError,
 ) -> KvCode {
     guard!(error, |c| {
-        wanted(out, "out")?;
+        require_output(out, "out")?;
         let scan = c.arg(db)?.0.diff(a, b, c.range(range)?)?;
         c.give::<KvDiff>(out, DiffSteps { scan, last: None });
         Ok(())
@@ -193,7 +193,7 @@ pub unsafe extern "C" fn kv_diff_next(
     error: *mut *mut KvError,
 ) -> KvCode {
     guard!(error, |c| {
-        wanted(out, "out")?;
+        require_output(out, "out")?;
         let steps = c.arg_mut(diff)?;
         steps.last = steps.scan.next().transpose()?.map(change_view);
         c.put(
@@ -262,7 +262,7 @@ pub unsafe extern "C" fn kv_revision_at(
     error: *mut *mut KvError,
 ) -> KvCode {
     guard!(error, |c| {
-        wanted(revision, "revision")?;
+        require_output(revision, "revision")?;
         let time = UNIX_EPOCH + Duration::from_millis(u64::try_from(unix_ms).unwrap_or(0));
         c.put(revision, c.arg(db)?.0.revision_at(time)?);
         Ok(())

@@ -7,7 +7,7 @@ use crate::db::KvDb;
 use crate::error::KvError;
 use crate::guard::{free, guard, guard_value};
 use crate::handle::kinds;
-use crate::pointers::wanted;
+use crate::pointers::require_output;
 use crate::types::*;
 
 /// The remaining time of a lease; see kv_lease_time_to_live.
@@ -105,7 +105,7 @@ pub unsafe extern "C" fn kv_lease_time_to_live(
     error: *mut *mut KvError,
 ) -> KvCode {
     guard!(error, |c| {
-        wanted(out, "out")?;
+        require_output(out, "out")?;
         let keys = flag_in(keys, "keys")?.unwrap_or(false);
         c.give::<KvTimeToLiveResponse>(
             out,
@@ -190,7 +190,7 @@ pub unsafe extern "C" fn kv_lease_list(
     error: *mut *mut KvError,
 ) -> KvCode {
     guard!(error, |c| {
-        wanted(out, "out")?;
+        require_output(out, "out")?;
         c.give::<KvLeaseIds>(out, c.arg(db)?.0.lease_list()?);
         Ok(())
     })
@@ -242,7 +242,7 @@ pub unsafe extern "C" fn kv_lease_open(
     error: *mut *mut KvError,
 ) -> KvCode {
     guard!(error, |c| {
-        wanted(out, "out")?;
+        require_output(out, "out")?;
         let end_with_process = flag_in(end_with_process, "end_with_process")?.unwrap_or(false);
         c.give::<KvLease>(
             out,
@@ -287,7 +287,7 @@ pub unsafe extern "C" fn kv_lease_remaining(
     error: *mut *mut KvError,
 ) -> KvCode {
     guard!(error, |c| {
-        wanted(seconds, "seconds")?;
+        require_output(seconds, "seconds")?;
         c.put(seconds, c.arg(lease)?.remaining()?);
         Ok(())
     })

@@ -1,8 +1,8 @@
 //! libkv for C: the same store through `include/kv.h`, which is generated from this crate.
 //!
-//! One file per noun of the header. The order of the modules below is the order of the header: what
-//! a newcomer needs first comes first. The comment over a function is its section of the manual. It
-//! has four parts: what the function does, Owner, Threads, Errors.
+//! One file per noun of the header. The order of the modules below is the order of the header: the
+//! most used functions come first. The comment over a function is its section of the manual. It has
+//! four parts: what the function does, Owner, Threads, Errors.
 //!
 //! An entry point is one of the macros of `guard`, which catch panics and give its body a `Caller`.
 //! The methods of `Caller` (`pointers`) are the only way to follow pointers of C. `codes`,

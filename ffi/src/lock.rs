@@ -9,7 +9,7 @@ use crate::db::KvDb;
 use crate::error::KvError;
 use crate::guard::{free, guard, guard_value};
 use crate::handle::{invalid, kinds};
-use crate::pointers::wanted;
+use crate::pointers::require_output;
 use crate::types::*;
 
 /// A lock with at most one holder among all threads and processes that use the store.
@@ -74,7 +74,7 @@ pub unsafe extern "C" fn kv_lock_open(
     error: *mut *mut KvError,
 ) -> KvCode {
     guard!(error, |c| {
-        wanted(out, "out")?;
+        require_output(out, "out")?;
         let db = &c.arg(db)?.0;
         let lock = db.lock(c.bytes(name, "the name")?, ttl_seconds)?;
         c.give::<KvLock>(out, UseLock::new(db.clone(), lock));
@@ -114,7 +114,7 @@ pub unsafe extern "C" fn kv_lock_try_acquire(
     error: *mut *mut KvError,
 ) -> KvCode {
     guard!(error, |c| {
-        wanted(held, "held")?;
+        require_output(held, "held")?;
         c.put(held, flag_out(c.arg(lock)?.enter()?.try_acquire()?));
         Ok(())
     })

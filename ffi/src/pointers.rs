@@ -1,7 +1,7 @@
 //! Pointers that C passes in, as values of Rust.
 //!
-//! The header says what each pointer must be. Each method of [`Caller`] names the part of it on
-//! which it relies, so that no entry point needs a reason of its own.
+//! The header describes what each pointer must be. Each method of [`Caller`] names the part of it
+//! on which it relies, so that no entry point needs a reason of its own.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, OsStr, c_char, c_void};
@@ -19,13 +19,13 @@ use crate::types::{
     KV_YES, KvBytes, KvKeyRange, KvKeyValue, OptionStruct, free_owned,
 };
 
-/// The caller of an entry point, who passes pointers as the header asks for. What is borrowed from
-/// it lives no longer than the call.
+/// The caller of an entry point, which passes pointers as the header requires. Borrowed values are
+/// valid only during the call.
 pub(crate) struct Caller(());
 
 impl Caller {
     /// SAFETY: during the life of the value, only pointers of one call of an entry point may be
-    /// given to its methods, and they must be as the header asks for.
+    /// given to its methods, and they must be as the header requires.
     pub unsafe fn new() -> Caller {
         Caller(())
     }
@@ -55,7 +55,7 @@ impl Caller {
         unsafe { free_owned(pair) }
     }
 
-    /// Writes an output, unless it is not wanted.
+    /// Writes an output, unless the pointer is NULL.
     pub fn put<T>(&self, out: *mut T, value: T) {
         if !out.is_null() {
             // SAFETY: output pointers are NULL or writable.
@@ -63,14 +63,14 @@ impl Caller {
         }
     }
 
-    /// Writes an output that may be absent, unless it is not wanted. KV_YES if there is one.
+    /// Writes an output that may be absent, unless the pointer is NULL. KV_YES if there is one.
     pub fn put_known<T>(&self, out: *mut T, value: Option<T>) -> i32 {
         let Some(value) = value else { return KV_NO };
         self.put(out, value);
         KV_YES
     }
 
-    /// Hands a new handle over, or drops the value if it is not wanted.
+    /// Returns a new handle in `out`, or drops the value if `out` is NULL.
     pub fn give<K: Kind>(&self, out: *mut *mut K, value: K::Value) {
         if !out.is_null() {
             // SAFETY: output pointers are NULL or writable.
@@ -93,7 +93,7 @@ impl Caller {
     pub fn buffer(&self, data: *mut u8, len: usize, name: &str) -> Result<&mut [u8]> {
         match readable(data, len, name)? {
             0 => Ok(&mut []),
-            // SAFETY: `len` bytes at `data` are the call's alone.
+            // SAFETY: only this call uses the `len` bytes at `data`.
             len => Ok(unsafe { std::slice::from_raw_parts_mut(data, len) }),
         }
     }
@@ -164,7 +164,7 @@ impl Caller {
             let beyond = std::slice::from_raw_parts(options.cast::<u8>().add(known), size - known);
             if beyond.iter().any(|byte| *byte != 0) {
                 return Err(invalid(format!(
-                    "{} has members that this library does not know",
+                    "{} has members that are unknown to this library",
                     T::NAME
                 )));
             }
@@ -183,21 +183,21 @@ impl Caller {
         unsafe { function(handle, payload) }
     }
 
-    /// What is lent to a callback, while it runs.
+    /// The value that a callback may use while it runs.
     #[allow(clippy::mut_from_ref)]
-    pub fn lent<T>(&self, loan: &Loan<T>) -> &mut T {
-        // SAFETY: the handle that holds the loan is valid during the callback only, as its header
-        // comment says, and one thread uses it at a time.
-        unsafe { &mut *loan.0 }
+    pub fn borrowed<T>(&self, pointer: &BorrowedPtr<T>) -> &mut T {
+        // SAFETY: the handle that holds the pointer is valid only during the callback (see its
+        // header comment), and one thread uses it at a time.
+        unsafe { &mut *pointer.0 }
     }
 }
 
 /// A value that a handle of a callback refers to without owning it.
-pub(crate) struct Loan<T>(*mut T);
+pub(crate) struct BorrowedPtr<T>(*mut T);
 
-impl<T> Loan<T> {
-    pub fn new(value: &mut T) -> Loan<T> {
-        Loan(value)
+impl<T> BorrowedPtr<T> {
+    pub fn new(value: &mut T) -> BorrowedPtr<T> {
+        BorrowedPtr(value)
     }
 }
 
@@ -208,14 +208,14 @@ fn readable(data: *const u8, len: usize, name: &str) -> Result<usize> {
     }
     if len > isize::MAX as usize {
         return Err(invalid(format!(
-            "{name} has an absurd length of {len} bytes"
+            "{name} has an invalid length of {len} bytes"
         )));
     }
     Ok(len)
 }
 
-/// Refuses an output pointer that a call makes no sense without.
-pub(crate) fn wanted<T>(out: *mut T, name: &str) -> Result<()> {
+/// Refuses a null pointer for an output that is required.
+pub(crate) fn require_output<T>(out: *mut T, name: &str) -> Result<()> {
     if out.is_null() {
         Err(invalid(format!("the output pointer {name} is NULL")))
     } else {

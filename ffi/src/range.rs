@@ -8,7 +8,7 @@ use crate::error::KvError;
 use crate::guard::{free, guard, guard_value};
 use crate::handle::kinds;
 use crate::options::KvRangeOptions;
-use crate::pointers::wanted;
+use crate::pointers::require_output;
 use crate::requests::range_request;
 use crate::types::*;
 
@@ -57,7 +57,7 @@ pub unsafe extern "C" fn kv_range(
     error: *mut *mut KvError,
 ) -> KvCode {
     guard!(error, |c| {
-        wanted(out, "out")?;
+        require_output(out, "out")?;
         let result = c.arg(db)?.0.range(range_request(c, range, options)?)?;
         c.give::<KvRangeResponse>(out, RangeContents::new(result));
         Ok(())
@@ -149,7 +149,7 @@ pub unsafe extern "C" fn kv_scan_open(
     error: *mut *mut KvError,
 ) -> KvCode {
     guard!(error, |c| {
-        wanted(out, "out")?;
+        require_output(out, "out")?;
         let scan = c.arg(db)?.0.scan(range_request(c, range, options)?)?;
         c.give::<KvScan>(out, ScanContents { scan, last: None });
         Ok(())
@@ -169,7 +169,7 @@ pub unsafe extern "C" fn kv_scan_next(
     error: *mut *mut KvError,
 ) -> KvCode {
     guard!(error, |c| {
-        wanted(out, "out")?;
+        require_output(out, "out")?;
         let scanned = c.arg_mut(scan)?;
         scanned.last = scanned.scan.next().transpose()?.map(|kv| {
             let view = view(&kv);

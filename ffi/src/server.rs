@@ -9,7 +9,7 @@ use crate::db::KvDb;
 use crate::error::KvError;
 use crate::guard::{free, guard, guard_value};
 use crate::handle::{invalid, kinds};
-use crate::pointers::{Caller, wanted};
+use crate::pointers::{Caller, require_output};
 use crate::types::*;
 
 /// A server that serves a store to etcd clients.
@@ -132,7 +132,7 @@ pub unsafe extern "C" fn kv_serve(
     error: *mut *mut KvError,
 ) -> KvCode {
     guard!(error, |c| {
-        wanted(out, "out")?;
+        require_output(out, "out")?;
         let db = &c.arg(db)?.0;
         let address = c.text(address, "the address")?;
         let address = address

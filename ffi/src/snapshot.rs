@@ -8,7 +8,7 @@ use crate::error::KvError;
 use crate::guard::{free, guard, guard_value};
 use crate::handle::kinds;
 use crate::options::KvRangeOptions;
-use crate::pointers::wanted;
+use crate::pointers::require_output;
 use crate::range::{KvRangeResponse, KvScan, RangeContents, ScanContents};
 use crate::requests::range_request;
 use crate::types::*;
@@ -32,7 +32,7 @@ pub unsafe extern "C" fn kv_snapshot_open(
     error: *mut *mut KvError,
 ) -> KvCode {
     guard!(error, |c| {
-        wanted(out, "out")?;
+        require_output(out, "out")?;
         c.give::<KvSnapshot>(out, c.arg(db)?.0.snapshot_at(revision)?);
         Ok(())
     })
@@ -61,7 +61,7 @@ pub unsafe extern "C" fn kv_snapshot_get(
     error: *mut *mut KvError,
 ) -> KvCode {
     guard!(error, |c| {
-        wanted(out, "out")?;
+        require_output(out, "out")?;
         let found = c.arg(snapshot)?.get(c.bytes(key, "the key")?)?;
         c.put(out, found.map_or(std::ptr::null_mut(), owned));
         Ok(())
@@ -82,7 +82,7 @@ pub unsafe extern "C" fn kv_snapshot_range(
     error: *mut *mut KvError,
 ) -> KvCode {
     guard!(error, |c| {
-        wanted(out, "out")?;
+        require_output(out, "out")?;
         let result = c.arg(snapshot)?.range(range_request(c, range, options)?)?;
         c.give::<KvRangeResponse>(out, RangeContents::new(result));
         Ok(())
@@ -103,7 +103,7 @@ pub unsafe extern "C" fn kv_snapshot_scan(
     error: *mut *mut KvError,
 ) -> KvCode {
     guard!(error, |c| {
-        wanted(out, "out")?;
+        require_output(out, "out")?;
         let scan = c.arg(snapshot)?.scan(range_request(c, range, options)?)?;
         c.give::<KvScan>(out, ScanContents { scan, last: None });
         Ok(())

@@ -10,7 +10,7 @@ use crate::error::KvError;
 use crate::guard::guard;
 use crate::handle::{Part, invalid, kinds};
 use crate::options::{KvPutOptions, KvRangeOptions};
-use crate::pointers::{Caller, Loan, wanted};
+use crate::pointers::{BorrowedPtr, Caller, require_output};
 use crate::range::{KvRangeResponse, RangeContents};
 use crate::requests::{put_request, range_request};
 use crate::types::*;
@@ -18,10 +18,10 @@ use crate::types::*;
 /// The view of the callback of kv_transact; valid during one call of it.
 pub struct KvTransaction;
 
-/// What a `kv_transaction` holds: borrowed for one call of the callback, in which alone it is used.
+/// The contents of a `kv_transaction`: borrowed for one call of the callback, and used only there.
 pub(crate) struct TransactionContents {
-    transaction: Loan<Transaction>,
-    /// The refusal that the callback has seen last, to tell it from a code of its own.
+    transaction: BorrowedPtr<Transaction>,
+    /// The last refusal that the callback got, to distinguish it from a code of its own.
     refused: Option<Error>,
 }
 
@@ -61,7 +61,7 @@ pub unsafe extern "C" fn kv_transact(
         };
         c.arg(db)?.0.transact(retries, |transaction| {
             let handle: Part<KvTransaction> = Part::new(TransactionContents {
-                transaction: Loan::new(transaction),
+                transaction: BorrowedPtr::new(transaction),
                 refused: None,
             });
             let code = c.callback(body, handle.pointer(), payload);
@@ -84,14 +84,14 @@ fn outcome(code: KvCode, refused: Option<Error>) -> Result<()> {
     }
 }
 
-/// Uses the transaction of a callback, and remembers a refusal.
+/// Uses the transaction of a callback, and stores a refusal.
 fn with<T>(
     c: &Caller,
     t: *mut KvTransaction,
     work: impl FnOnce(&mut Transaction) -> Result<T>,
 ) -> Result<T> {
     let contents = c.arg_mut(t)?;
-    let result = work(c.lent(&contents.transaction));
+    let result = work(c.borrowed(&contents.transaction));
     contents.refused = result.as_ref().err().cloned();
     result
 }
@@ -110,7 +110,7 @@ pub unsafe extern "C" fn kv_transaction_get(
     error: *mut *mut KvError,
 ) -> KvCode {
     guard!(error, |c| {
-        wanted(out, "out")?;
+        require_output(out, "out")?;
         let key = c.bytes(key, "the key")?;
         let found = with(c, t, |transaction| transaction.get(key))?;
         c.put(out, found.map_or(std::ptr::null_mut(), owned));
@@ -133,7 +133,7 @@ pub unsafe extern "C" fn kv_transaction_range(
     error: *mut *mut KvError,
 ) -> KvCode {
     guard!(error, |c| {
-        wanted(out, "out")?;
+        require_output(out, "out")?;
         let request = range_request(c, range, options)?;
         let result = with(c, t, |transaction| transaction.range(request))?;
         c.give::<KvRangeResponse>(out, RangeContents::new(result));

@@ -201,7 +201,7 @@ pub unsafe extern "C" fn kv_txn_txn(
     })
 }
 
-/// How deep txns stand in this one; 0 if there are none.
+/// The depth of nested txns in this one; 0 if there are none.
 fn depth(txn: &Txn) -> usize {
     let nested = txn.success.iter().chain(&txn.failure).map(|op| match op {
         Op::Txn(nested) => 1 + depth(nested),

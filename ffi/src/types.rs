@@ -189,7 +189,7 @@ pub(crate) fn owned(kv: KeyValue) -> *mut KvKeyValue {
 
 /// SAFETY: the pointer must be NULL, a view, or a pair of `owned` that is not used again.
 pub(crate) unsafe fn free_owned(pair: *mut KvKeyValue) {
-    // SAFETY: the caller's promise; a view begins with another word and is left alone.
+    // SAFETY: the caller guarantees it; a view begins with another word and is ignored.
     unsafe {
         if !pair.is_null() && (*pair).kind == OWNED {
             (*pair).kind = 0;

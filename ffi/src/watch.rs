@@ -8,7 +8,7 @@ use crate::error::KvError;
 use crate::guard::{free, guard, guard_value};
 use crate::handle::kinds;
 use crate::options::KvWatchOptions;
-use crate::pointers::wanted;
+use crate::pointers::require_output;
 use crate::requests::watch_request;
 use crate::types::*;
 
@@ -78,7 +78,7 @@ pub unsafe extern "C" fn kv_watch(
     error: *mut *mut KvError,
 ) -> KvCode {
     guard!(error, |c| {
-        wanted(out, "out")?;
+        require_output(out, "out")?;
         let watcher = c.arg(db)?.0.watch(watch_request(c, range, options)?)?;
         c.give::<KvWatcher>(out, watcher);
         Ok(())
@@ -105,7 +105,7 @@ pub unsafe extern "C" fn kv_watcher_next(
     error: *mut *mut KvError,
 ) -> KvCode {
     guard!(error, |c| {
-        wanted(out, "out")?;
+        require_output(out, "out")?;
         match c.arg(watcher)?.next(timeout_in(timeout_ms)?)? {
             Some(batch) => c.give::<KvWatchBatch>(out, BatchContents::new(batch)),
             None => c.put(out, std::ptr::null_mut()),
@@ -128,7 +128,7 @@ pub unsafe extern "C" fn kv_watcher_fd(
     error: *mut *mut KvError,
 ) -> KvCode {
     guard!(error, |c| {
-        wanted(fd, "fd")?;
+        require_output(fd, "fd")?;
         c.put(fd, c.arg(watcher)?.fd()?);
         Ok(())
     })

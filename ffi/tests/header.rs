@@ -1,5 +1,5 @@
-//! The header is what the sources say: regenerated and compared, every call documented in four
-//! parts and behind the one border, and nothing but `kv_` leaves the libraries.
+//! The header equals the one generated from the sources. Every call has a comment with four parts
+//! and a guard against panics. The libraries export only names that begin with `kv_`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -65,7 +65,7 @@ fn entries() -> Vec<Entry> {
 
 #[test]
 fn header_is_the_generated_one() {
-    let generated = fs::read_to_string(env!("KV_HEADER")).expect("the build drew it");
+    let generated = fs::read_to_string(env!("KV_HEADER")).expect("the generated header");
     assert!(
         generated == header(),
         "include/kv.h is out of date: KV_UPDATE_HEADER=1 cargo build -p libkv-ffi"
@@ -80,7 +80,7 @@ fn header_documents_owner_threads_and_errors_of_every_call() {
             let found = entry.comment[at..].find(part);
             at += found.unwrap_or_else(|| {
                 panic!(
-                    "{}: its comment has no part {part:?} in its place",
+                    "{}: its comment has no part {part:?}, or not at its place",
                     entry.name
                 )
             }) + part.len();
@@ -146,7 +146,7 @@ fn built(name: &str) -> Option<PathBuf> {
         .join("release")
         .join(name);
     if !path.exists() {
-        println!("not run: what {name} exports (it is not built: run make)");
+        println!("not run: the symbols of {name} (it is not built: run make)");
         return None;
     }
     Some(path)

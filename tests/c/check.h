@@ -1,4 +1,4 @@
-/* What the test programs share: checks that count, and calls that must be refused. */
+/* Shared by the test programs: counted checks, and checks of calls that must be refused. */
 #ifndef CHECK_H
 #define CHECK_H
 
@@ -12,10 +12,10 @@
 
 #include "kv.h"
 
-/* How long a test waits for what must happen. */
-#define PATIENCE_MS 20000
+/* How long a test waits for an event that must happen. */
+#define WAIT_LIMIT_MS 20000
 
-/* How long a program may take; under valgrind too. */
+/* How long a program may run, also under valgrind. */
 #define DEADLINE_SECONDS 240
 
 static int passed, failed;
@@ -32,7 +32,8 @@ static inline void check_at(int line, int good, const char *what) {
 
 #define CHECK(good) check_at(__LINE__, (good), #good)
 
-/* The call, whose last argument is &error, returns `want`, with these words in its message. */
+/* Checks that `call` returns the code `want` and a message that contains `words`. The last
+ * argument of the call is &error. */
 #define REFUSED(want, words, call)                                                                  \
     do {                                                                                            \
         kv_error *error = NULL;                                                                     \
@@ -47,7 +48,7 @@ static inline void refused_at(int line, const char *what, kv_code code, const kv
         passed++;
     } else {
         failed++;
-        printf("FAILED line %d: %s: %s \"%s\", wanted %s and \"%s\"\n", line, what, kv_strerror(code),
+        printf("FAILED line %d: %s: %s \"%s\", expected %s and \"%s\"\n", line, what, kv_strerror(code),
                kv_error_message(error), kv_strerror(want), words);
     }
 }
@@ -62,7 +63,7 @@ static inline void put(const kv_db *db, const char *key, const char *value, int6
     CHECK(kv_put(db, kv_str(key), kv_str(value), &options, NULL, NULL) == KV_OK);
 }
 
-/* How many keys a prefix has; -1 if that is unknown. */
+/* The number of keys with a prefix; -1 if the read fails. */
 static inline int64_t count(const kv_db *db, const char *prefix) {
     kv_range_options options = KV_RANGE_OPTIONS_INIT;
     kv_range_response *result = NULL;
@@ -134,7 +135,8 @@ static inline void byte_from(int fd) {
     if (read(fd, &byte, 1) != 1) exit(2);
 }
 
-/* The folder of a program, in `dir`. A program that waits in vain is ended by SIGALRM. */
+/* Creates the folder of a program and stores its path in `dir`. SIGALRM ends a program that runs
+ * too long. */
 static inline void make_dir(const char *name) {
     const char *at = getenv("TMPDIR");
     alarm(DEADLINE_SECONDS);
@@ -142,7 +144,7 @@ static inline void make_dir(const char *name) {
     if (mkdir(dir, 0700)) exit(2);
 }
 
-/* The last line; returns the status of the program. */
+/* Prints the last line; returns the exit status of the program. */
 static inline int summary(void) {
     char command[512];
     snprintf(command, sizeof command, "rm -rf '%s'", dir);

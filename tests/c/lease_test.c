@@ -1,4 +1,4 @@
-/* Leases, locks and elections from C. With --no-fork without the parts that fork. The last line is
+/* Leases, locks and elections from C. --no-fork skips the parts that fork. The last line is
  * "N passed, N failed". */
 #define _GNU_SOURCE
 #include "check.h"
@@ -104,7 +104,7 @@ static void lease_handle(void) {
     kv_clock_free(clock);
 }
 
-/* Threads that wait for a lock; what they did, and when, is known from the lock itself. */
+/* A thread that waits for a lock. */
 struct contender {
     pthread_t thread;
     kv_db *db;
@@ -122,7 +122,7 @@ static void *contend(void *of) {
     int i, seen;
     self->broken = kv_lock_open(self->db, kv_str("line"), 60, &lock, NULL) != KV_OK;
     for (i = 0; i < self->rounds && !self->broken; i++) {
-        self->broken = kv_lock_acquire(lock, PATIENCE_MS, NULL) != KV_OK;
+        self->broken = kv_lock_acquire(lock, WAIT_LIMIT_MS, NULL) != KV_OK;
         seen = shared_counter;
         self->broken |= kv_lock_is_held(lock) != KV_YES || kv_lock_revision(lock) <= last_revision;
         last_revision = kv_lock_revision(lock);
@@ -134,7 +134,7 @@ static void *contend(void *of) {
     return NULL;
 }
 
-static void hand_over(void) {
+static void two_threads_take_turns(void) {
     kv_db *db = memory(NULL);
     struct contender both[2];
     int i;
@@ -186,12 +186,12 @@ static void lock_calls(void) {
     CHECK(waiting.code == KV_OK && kv_lock_is_held(waiting.lock) == KV_YES && kv_lock_revision(waiting.lock) > 2);
     /* freeing a handle releases what it holds */
     kv_lock_free(waiting.lock);
-    CHECK(!kv_lock_acquire(lock, PATIENCE_MS, NULL));
+    CHECK(!kv_lock_acquire(lock, WAIT_LIMIT_MS, NULL));
     kv_lock_free(lock);
     kv_close(db);
 }
 
-/* A holder whose lease is gone learns so, and the lock can be had again. */
+/* A holder whose lease is revoked gets lease_lost, and the lock can be acquired again. */
 static void lost_lock(void) {
     kv_clock *clock = kv_clock_new(0);
     kv_db *db = memory(clock);
@@ -230,7 +230,7 @@ static void *campaign(void *of) {
 
 static void leads(kv_leaders *leaders, const char *value) {
     kv_key_value *kv = NULL;
-    CHECK(!kv_leaders_next(leaders, PATIENCE_MS, &kv, NULL));
+    CHECK(!kv_leaders_next(leaders, WAIT_LIMIT_MS, &kv, NULL));
     CHECK(kv && is_text(kv->value, value));
     kv_key_value_free(kv);
 }
@@ -320,8 +320,9 @@ static void *next_leader(void *of) {
     return (void *)(intptr_t)kv_leaders_next((kv_leaders *)of, KV_FOREVER, &kv, NULL);
 }
 
-/* Closing the store ends who waits at once, and all that was made from it returns `closed`. */
-static void children_after_their_parent(void) {
+/* Closing the store ends waiting calls at once, and every handle that was made from it returns
+ * `closed`. */
+static void handles_after_the_store_is_closed(void) {
     kv_db *db = memory(NULL);
     kv_lease *lease = NULL;
     kv_lock *held = NULL, *idle = NULL;
@@ -383,8 +384,8 @@ static int holder(int ready, int go) {
     _exit(0); /* neither closes nor frees anything */
 }
 
-/* A lease that ends with its process does, long before its TTL. */
-static void owner_dies(void) {
+/* A lease with end_with_process ends with its process, long before its TTL. */
+static void lease_ends_with_its_process(void) {
     kv_db *db = NULL;
     kv_watch_options options = KV_WATCH_OPTIONS_INIT;
     kv_watcher *watcher = NULL;
@@ -400,7 +401,7 @@ static void owner_dies(void) {
     CHECK(count(db, "alive") == 1);
     byte_to(go);
     CHECK(ended_with(pid) == 0);
-    CHECK(!kv_watcher_next(watcher, PATIENCE_MS, &batch, NULL) && batch);
+    CHECK(!kv_watcher_next(watcher, WAIT_LIMIT_MS, &batch, NULL) && batch);
     event = kv_watch_batch_at(batch, 0);
     CHECK(event && event->type == KV_EVENT_DELETE && is_text(event->kv.key, "alive"));
     kv_watch_batch_free(batch);
@@ -410,7 +411,8 @@ static void owner_dies(void) {
     close(go);
 }
 
-/* A forked child has its parent's leases and locks only to free them, and that changes nothing. */
+/* A forked child can only free the leases and locks of its parent; that changes nothing in the
+ * store. */
 static void forked(void) {
     kv_db *db = NULL;
     kv_lease *lease = NULL;
@@ -440,7 +442,7 @@ static void forked(void) {
         wrong |= (kv_lock_acquire(held, KV_FOREVER, NULL) != KV_FORKED) << 2;
         wrong |= (kv_lock_acquire(waiting.lock, KV_FOREVER, NULL) != KV_FORKED) << 3;
         wrong |= (kv_lock_is_held(held) != KV_NO) << 4;
-        wrong |= (kv_election_proclaim(election, kv_str("ghost"), NULL) != KV_FORKED) << 5;
+        wrong |= (kv_election_proclaim(election, kv_str("by the child"), NULL) != KV_FORKED) << 5;
         wrong |= (kv_election_leader(election, &kv, NULL) != KV_FORKED) << 6;
         wrong |= (kv_leaders_next(leaders, KV_FOREVER, &kv, NULL) != KV_FORKED) << 7;
         kv_lease_free(lease);
@@ -467,19 +469,19 @@ static void forked(void) {
 }
 
 int main(int argc, char **argv) {
-    /* under a leak checker a forked child, which must not touch what was its parent's, looks leaky */
+    /* a forked child must not free the memory of its parent: a leak checker reports that memory */
     int no_fork = argc > 1 && strcmp(argv[1], "--no-fork") == 0;
     make_dir("lease");
-    if (!no_fork) owner_dies();
+    if (!no_fork) lease_ends_with_its_process();
     leases_by_the_clock();
     lease_refusals();
     lease_handle();
-    hand_over();
+    two_threads_take_turns();
     lock_calls();
     lost_lock();
     elections();
     claim_refusals();
-    children_after_their_parent();
+    handles_after_the_store_is_closed();
     if (!no_fork) forked();
     return summary();
 }

@@ -1,6 +1,7 @@
 #!/bin/bash
-# The C programs under valgrind and AddressSanitizer: no error, no leak, and nothing possibly lost by a
-# store. What is not installed is said in a line "not run: …"; the last line is "N passed, N failed".
+# Runs the C programs under valgrind and AddressSanitizer: no error, no leak, and no "possibly lost"
+# memory of a store. A tool that is not installed gets a line "not run: …". The last line is
+# "N passed, N failed".
 set -u -o pipefail
 cd "$(dirname "$0")/../.." || exit
 passed=0
@@ -60,7 +61,8 @@ STEPS
 
 if command -v valgrind >/dev/null; then
     v="valgrind -q --error-exitcode=9 --leak-check=full"
-    # these open clusters: a channel of Rust's library leaves 48 bytes, possibly lost, for the main thread
+    # These open clusters: a channel of Rust's standard library leaves 48 bytes "possibly lost" for
+    # the main thread.
     for program in misuse server; do
         check "$program under valgrind" $v --errors-for-leak-kinds=definite --show-leak-kinds=definite \
             target/c/${program}_test --no-fork
@@ -75,7 +77,7 @@ else
     echo "not run: the C programs under valgrind (it is not installed)"
 fi
 
-# The archive is linked, so that the sanitizer sees every allocation of both sides.
+# The static library is linked, so that the sanitizer checks the allocations of both sides.
 for program in misuse watch lease quota server; do
     asan=target/c/${program}_asan
     if ${CC:-cc} -std=c99 -g -fsanitize=address -Iinclude -o "$asan" "tests/c/${program}_test.c" \

@@ -1,5 +1,5 @@
-/* Bad input from C: each returns its code with a message that names the thing, and leaves the store
- * as it was. The last line is "N passed, N failed". */
+/* Bad input from C: each call returns an error code and a message that names the argument, and does
+ * not change the store. The last line is "N passed, N failed". */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -32,18 +32,19 @@ static int64_t revision(void) {
     return at;
 }
 
-/* The call before returned `code`; its error must be `want` with these words, and nothing written. */
+/* Checks a call that returned `code`: its error has the code `want` and a message that contains
+ * `words`, and it wrote nothing. */
 static void refused(const char *what, kv_code code, kv_error *error, kv_code want, const char *words) {
     static int64_t before = -1;
     char detail[512];
     int named = error && strstr(kv_error_message(error), words) != NULL;
-    snprintf(detail, sizeof detail, "code %d (%s), message \"%s\", wanted %s and \"%s\"", code, kv_strerror(code),
+    snprintf(detail, sizeof detail, "code %d (%s), message \"%s\", expected %s and \"%s\"", code, kv_strerror(code),
              kv_error_message(error), kv_strerror(want), words);
     check(code == want && kv_error_code(error) == want && named, what, detail);
     kv_error_free(error);
     if (db) {
         int64_t now = revision();
-        check(before < 0 || now == before || now < 0, what, "the revision moved");
+        check(before < 0 || now == before || now < 0, what, "the revision changed");
         before = now;
     }
 }
@@ -75,9 +76,9 @@ static void null_and_wrong_pointers(void) {
     REFUSED(KV_INVALID_ARGUMENT, "value is NULL but has 5", kv_put(db, kv_str("a"), null_bytes, NULL, NULL, &error));
     null_bytes.data = buffer;
     null_bytes.len = (size_t)-1;
-    REFUSED(KV_INVALID_ARGUMENT, "absurd length", kv_put(db, null_bytes, kv_str("b"), NULL, NULL, &error));
+    REFUSED(KV_INVALID_ARGUMENT, "invalid length", kv_put(db, null_bytes, kv_str("b"), NULL, NULL, &error));
     REFUSED(KV_INVALID_ARGUMENT, "path of the store is NULL", kv_open(NULL, NULL, &db, &error));
-    check(kv_put(NULL, kv_str("a"), kv_str("b"), NULL, NULL, NULL) == KV_INVALID_ARGUMENT, "no error wanted", "code");
+    check(kv_put(NULL, kv_str("a"), kv_str("b"), NULL, NULL, NULL) == KV_INVALID_ARGUMENT, "error is NULL", "");
     kv_txn_free(txn);
 }
 
@@ -157,8 +158,8 @@ static void what_etcd_refuses(void) {
     kv_txn_put(txn, KV_SUCCESS, kv_str("twice"), kv_str("2"), NULL, NULL);
     REFUSED(KV_DUPLICATE_KEY, "twice", kv_txn_run(db, txn, NULL, &error));
     check(kv_get(db, kv_str("a"), 999, &kv, &error) == KV_FUTURE_REVISION, "a future revision", "is refused");
-    check(kv_error_revision(error, &number) == KV_YES && number == revision(), "its error", "has the current one");
-    check(kv_error_lease(error, NULL) == KV_NO && kv_error_key(error, NULL) == KV_NO, "its error", "has no more");
+    check(kv_error_revision(error, &number) == KV_YES && number == revision(), "its error", "has the current revision");
+    check(kv_error_lease(error, NULL) == KV_NO && kv_error_key(error, NULL) == KV_NO, "its error", "no lease, no key");
     kv_error_free(error);
     error = NULL;
     check(kv_put(db, kv_str("missing"), kv_str(""), &put, NULL, &error) == KV_KEY_NOT_FOUND, "a missing key", "");
@@ -170,15 +171,15 @@ static void what_etcd_refuses(void) {
     check(kv_error_lease(error, &number) == KV_YES && number == 8, "its error", "lease");
     kv_error_free(error);
     error = NULL;
-    check(kv_error_lease(NULL, &number) == KV_NO && kv_error_key(NULL, &key) == KV_NO, "no error", "has nothing");
-    check(kv_range(db, kv_all(), NULL, &result, NULL) == KV_OK, "and reads go on", "");
+    check(kv_error_lease(NULL, &number) == KV_NO && kv_error_key(NULL, &key) == KV_NO, "error is NULL", "KV_NO");
+    check(kv_range(db, kv_all(), NULL, &result, NULL) == KV_OK, "a read after refused calls", "succeeds");
     kv_range_response_free(result);
     kv_txn_free(txn);
     free(large);
 }
 
-/* Txns in txns, deeper than any stack: refused when they are built. */
-static void nested_without_end(void) {
+/* Txns in txns, too deep for the stack: refused when they are built. */
+static void nested_too_deep(void) {
     kv_txn *inner = kv_txn_new();
     kv_error *error = NULL;
     kv_code code = KV_OK;
@@ -191,11 +192,11 @@ static void nested_without_end(void) {
         levels += !code;
     }
     check(levels == 200, "levels", "200 can be nested");
-    refused("a level too many", code, error, KV_TOO_MANY_OPS, "nested deeper than 200");
+    refused("one level too many", code, error, KV_TOO_MANY_OPS, "nested deeper than 200");
     kv_txn_free(inner);
 }
 
-static void children_after_their_parent(void) {
+static void handles_after_the_store_is_closed(void) {
     kv_db *parent = NULL;
     kv_scan *scan = NULL;
     kv_events *events = NULL, *history = NULL;
@@ -217,7 +218,7 @@ static void children_after_their_parent(void) {
     code = code || kv_snapshot_open(parent, 0, &snapshot, NULL) || kv_range(parent, kv_all(), NULL, &result, NULL);
     check(!code && kv && event && change, "children", "made");
     kv_close(parent);
-    check(kv_range_response_len(result) == 2, "a result outlives its database", "");
+    check(kv_range_response_len(result) == 2, "a result stays valid after kv_close", "");
     check(kv_scan_next(scan, &kv, NULL) == KV_CLOSED, "scan", "closed");
     check(kv_events_next(events, &event, NULL) == KV_CLOSED, "events", "closed");
     check(kv_events_next(history, &event, NULL) == KV_CLOSED, "history", "closed");
@@ -252,17 +253,17 @@ static void freeing_null(void) {
     check(kv_abi_version() == KV_ABI_VERSION && kv_version()[0] != 0, "versions", "");
 }
 
-static kv_code to_code(kv_transaction *t, void *payload) {
+static kv_code return_code(kv_transaction *t, void *payload) {
     kv_transaction_put(t, kv_str("never"), kv_str("1"), NULL, NULL);
     return *(kv_code *)payload;
 }
 
-static kv_code to_refusal(kv_transaction *t, void *payload) {
+static kv_code put_empty_key(kv_transaction *t, void *payload) {
     (void)payload;
     return kv_transaction_put(t, kv_str(""), kv_str("1"), NULL, NULL);
 }
 
-static kv_code to_sum(kv_transaction *t, void *payload) {
+static kv_code add_to_sum(kv_transaction *t, void *payload) {
     kv_key_value *kv = NULL;
     kv_code code = kv_transaction_get(t, kv_str("sum"), &kv, NULL);
     char text[32] = "0";
@@ -274,16 +275,17 @@ static kv_code to_sum(kv_transaction *t, void *payload) {
 }
 
 static void callbacks(void) {
-    kv_code conflict = KV_CONFLICT, nonsense = 77;
+    kv_code conflict = KV_CONFLICT, unknown = 77;
     int five = 5;
     kv_key_value *kv = NULL;
     REFUSED(KV_INVALID_ARGUMENT, "body is NULL", kv_transact(db, 0, NULL, NULL, &error));
-    REFUSED(KV_INVALID_ARGUMENT, "max_retries is -7", kv_transact(db, -7, to_code, &conflict, &error));
-    REFUSED(KV_CONFLICT, "callback", kv_transact(db, 0, to_code, &conflict, &error));
-    REFUSED(KV_INVALID_ARGUMENT, "77", kv_transact(db, 0, to_code, &nonsense, &error));
-    REFUSED(KV_INVALID_ARGUMENT, "key is not provided", kv_transact(db, 0, to_refusal, NULL, &error));
-    check(!kv_get(db, kv_str("never"), 0, &kv, NULL) && !kv, "a callback that ends it", "writes nothing");
-    check(!kv_transact(db, KV_FOREVER, to_sum, &five, NULL) && !kv_transact(db, 0, to_sum, &five, NULL), "transact", "");
+    REFUSED(KV_INVALID_ARGUMENT, "max_retries is -7", kv_transact(db, -7, return_code, &conflict, &error));
+    REFUSED(KV_CONFLICT, "callback", kv_transact(db, 0, return_code, &conflict, &error));
+    REFUSED(KV_INVALID_ARGUMENT, "77", kv_transact(db, 0, return_code, &unknown, &error));
+    REFUSED(KV_INVALID_ARGUMENT, "key is not provided", kv_transact(db, 0, put_empty_key, NULL, &error));
+    check(!kv_get(db, kv_str("never"), 0, &kv, NULL) && !kv, "a callback that returns an error", "writes nothing");
+    check(!kv_transact(db, KV_FOREVER, add_to_sum, &five, NULL), "transact", "");
+    check(!kv_transact(db, 0, add_to_sum, &five, NULL), "transact", "");
     check(!kv_get(db, kv_str("sum"), 0, &kv, NULL) && kv && kv->value.len == 2 && !memcmp(kv->value.data, "10", 2), "sum", "");
     kv_key_value_free(kv);
 }
@@ -293,7 +295,7 @@ static void write_file(const char *name, const void *data, size_t len) {
     if (!file || fwrite(data, 1, len, file) != len || fclose(file)) exit(2);
 }
 
-static void places(void) {
+static void paths(void) {
     unsigned char bbolt[4096] = {0};
     kv_options options = KV_OPTIONS_INIT;
     kv_db *other = NULL;
@@ -306,16 +308,16 @@ static void places(void) {
     options.read_only = 0;
     options.create = KV_NO;
     REFUSED(KV_NOT_FOUND, path, kv_open(path, &options, &other, &error));
-    check(stat(path, &stat_of) != 0, "nothing", "was made");
+    check(stat(path, &stat_of) != 0, "a failed open", "creates nothing");
     snprintf(path, sizeof path, "%s/file", dir);
     write_file(path, "x", 1);
     REFUSED(KV_NOT_A_STORE, path, kv_open(path, NULL, &other, &error));
     snprintf(path, sizeof path, "%s/foreign", dir);
     mkdir(path, 0700);
-    strcat(path, "/letter.txt");
+    strcat(path, "/notes.txt");
     write_file(path, "x", 1);
-    path[strlen(path) - strlen("/letter.txt")] = 0;
-    REFUSED(KV_NOT_A_STORE, "letter.txt", kv_open(path, NULL, &other, &error));
+    path[strlen(path) - strlen("/notes.txt")] = 0;
+    REFUSED(KV_NOT_A_STORE, "notes.txt", kv_open(path, NULL, &other, &error));
     snprintf(path, sizeof path, "%s/bbolt", dir);
     mkdir(path, 0700);
     memcpy(bbolt + 16, magic, 4);
@@ -325,7 +327,7 @@ static void places(void) {
     REFUSED(KV_NOT_A_STORE, "bbolt", kv_open(path, NULL, &other, &error));
 }
 
-/* A child of fork() has handles of its parent's, which it must not use, and opens again. */
+/* A forked child must not use the handles of its parent; it opens the store again. */
 static void forked(void) {
     kv_db *parent = NULL, *child = NULL;
     kv_scan *scan = NULL;
@@ -336,14 +338,14 @@ static void forked(void) {
     int status = 0;
     pid_t pid;
     snprintf(path, sizeof path, "%s/forked", dir);
-    check(!kv_open(path, NULL, &parent, NULL), "a store to fork with", "");
+    check(!kv_open(path, NULL, &parent, NULL), "open before the fork", "");
     check(!kv_put(parent, kv_str("by"), kv_str("parent"), NULL, NULL, NULL), "put", "");
     check(!kv_scan_open(parent, kv_all(), NULL, &scan, NULL), "scan", "");
     check(!kv_history(parent, kv_str("by"), 0, &history, NULL), "history", "");
     fflush(stdout);
     pid = fork();
     if (pid == 0) {
-        int wrong = kv_put(parent, kv_str("by"), kv_str("ghost"), NULL, NULL, NULL) != KV_FORKED;
+        int wrong = kv_put(parent, kv_str("by"), kv_str("by the child"), NULL, NULL, NULL) != KV_FORKED;
         wrong |= (kv_scan_next(scan, &kv, NULL) != KV_FORKED) << 1;
         wrong |= (kv_open(path, NULL, &child, NULL) != KV_OK) << 2;
         wrong |= (child && kv_put(child, kv_str("by"), kv_str("child"), NULL, NULL, NULL) != KV_OK) << 3;
@@ -356,17 +358,18 @@ static void forked(void) {
     }
     waitpid(pid, &status, 0);
     check(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the child", "forked, opens again, writes");
-    check(!kv_get(parent, kv_str("by"), 0, &found, NULL) && found && found->value.len == 5, "the parent", "sees it");
+    check(!kv_get(parent, kv_str("by"), 0, &found, NULL) && found && found->value.len == 5, "the parent", "reads it");
     kv_key_value_free(found);
-    check(!kv_put(parent, kv_str("by"), kv_str("parent"), NULL, NULL, NULL), "the parent", "goes on writing");
-    check(!kv_scan_next(scan, &kv, NULL) && kv, "the parent's scan", "goes on");
-    check(!kv_events_next(history, &event, NULL) && event, "the parent's history", "goes on");
+    check(!kv_put(parent, kv_str("by"), kv_str("parent"), NULL, NULL, NULL), "the parent", "can write");
+    check(!kv_scan_next(scan, &kv, NULL) && kv, "the parent's scan", "continues");
+    check(!kv_events_next(history, &event, NULL) && event, "the parent's history", "continues");
     kv_events_free(history);
     kv_scan_free(scan);
     kv_close(parent);
 }
 
-/* A second copy of the library in this process must not open what the first has open. */
+/* A second copy of the library in this process must not open a store that the first copy has
+ * open. */
 static void second_copy(void) {
     kv_code (*open_copy)(const char *, const kv_options *, kv_db **, kv_error **);
     const char *(*message_of)(const kv_error *);
@@ -391,27 +394,27 @@ static void second_copy(void) {
     snprintf(path, sizeof path, "%s/twice", dir);
     check(!kv_open(path, NULL, &first, NULL), "the first copy", "opens");
     code = open_copy(path, NULL, &second, &error);
-    check(code == KV_BUSY && error && strstr(message_of(error), "another copy of libkv"), "the second copy", "is busy");
+    check(code == KV_BUSY && error && strstr(message_of(error), "another copy of libkv"), "the second copy", "busy");
     free_copys(error);
     kv_close(first);
 }
 
 int main(int argc, char **argv) {
-    /* under a leak checker a forked child, which must not touch what was its parent's, looks leaky */
+    /* a forked child must not free the memory of its parent: a leak checker reports that memory */
     int no_fork = argc > 1 && strcmp(argv[1], "--no-fork") == 0;
     kv_options options = KV_OPTIONS_INIT;
     char command[512];
     snprintf(dir, sizeof dir, "%s/libkv-misuse-%d", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", (int)getpid());
     if (mkdir(dir, 0700)) return 2;
-    alarm(240); /* a program that waits in vain is ended by the signal */
+    alarm(240); /* the signal ends a program that runs too long */
     options.durability = KV_DURABILITY_NONE;
     if (kv_open(":memory:", &options, &db, NULL)) return 2;
     null_and_wrong_pointers();
     numbers_out_of_range();
     what_etcd_refuses();
-    nested_without_end();
-    places();
-    children_after_their_parent();
+    nested_too_deep();
+    paths();
+    handles_after_the_store_is_closed();
     freeing_null();
     {
         kv_db *keep = db;

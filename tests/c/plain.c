@@ -1,5 +1,5 @@
-/* What a libkv.so without etcd's protocol returns for the address of a cluster and from kv_serve; run by
- * tests/plain.sh. */
+/* The errors of a libkv.so without etcd's protocol: kv_open with the address of a cluster, and
+ * kv_serve. Run by tests/plain.sh. */
 #include "check.h"
 
 int main(void) {

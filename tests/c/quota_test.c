@@ -1,4 +1,5 @@
-/* The quota, the alarms, and what durability a store in memory accepts, from C. The last line is "N passed, N failed". */
+/* The quota, the alarms, and durability settings of a store in memory, from C. The last line is
+ * "N passed, N failed". */
 #define _GNU_SOURCE
 #include "check.h"
 
@@ -15,7 +16,7 @@ static kv_db *open_with(uint64_t max_bytes, int32_t limits) {
     return db;
 }
 
-/* Puts until the quota refuses; returns the code. */
+/* Puts keys until a put is refused; returns its code. */
 static kv_code fill(kv_db *db) {
     static char value[4000];
     char key[16];
@@ -28,7 +29,7 @@ static kv_code fill(kv_db *db) {
     return code;
 }
 
-static void room(kv_db *db) {
+static void delete_and_compact(kv_db *db) {
     int64_t revision = status_number(db, KV_STATUS_REVISION);
     CHECK(kv_delete(db, kv_all(), NULL, NULL, NULL) == KV_OK);
     CHECK(kv_compact(db, revision + 1, KV_YES, NULL, NULL) == KV_OK);
@@ -40,11 +41,11 @@ static void quota(void) {
     CHECK(status_number(db, KV_STATUS_MAX_BYTES) == QUOTA);
     CHECK(fill(db) == KV_FULL);
     CHECK(status_number(db, KV_STATUS_BYTES_IN_USE) < QUOTA);
-    room(db);
-    put(db, "k", "there is room again", 0);
+    delete_and_compact(db);
+    put(db, "k", "accepted again", 0);
     CHECK(kv_alarm_list(db, &alarms, NULL) == KV_OK && kv_alarms_len(alarms) == 0 && !kv_alarms_at(alarms, 0));
     kv_alarms_free(alarms);
-    /* a later open changes it for all; 0 is no wish, and the largest number is none */
+    /* a later open changes the quota for all handles; 0 keeps it, UINT64_MAX removes it */
     other = open_with(0, 0);
     CHECK(status_number(db, KV_STATUS_MAX_BYTES) == QUOTA);
     kv_close(other);
@@ -69,7 +70,7 @@ static void alarm_stays(void) {
     CHECK(kv_status_alarms_at(status, 0)->member == member && !kv_status_alarms_at(status, 1));
     CHECK(kv_status_poisoned(status) == KV_NO && kv_status_removed(status) == KV_NO);
     kv_status_free(status);
-    room(db);
+    delete_and_compact(db);
     REFUSED(KV_FULL, "alarm NOSPACE is active", kv_put(db, kv_str("k"), kv_str("v"), NULL, NULL, &error));
     CHECK(kv_alarm_disarm(db, member + 1, 0, &alarms, NULL) == KV_OK && kv_alarms_len(alarms) == 0);
     kv_alarms_free(alarms);

@@ -1,5 +1,5 @@
-/* A store that is served, and opened again by its address: every call goes over the network, with the same
- * returns. Closing in any order, from a forked child too; what a cluster refuses. */
+/* A store is served and opened by its address: every call goes over the network and returns the same
+ * as on the store. Also closing in any order, a forked child, and calls that a cluster refuses. */
 #include <poll.h>
 
 #include "check.h"
@@ -26,7 +26,7 @@ static int has(const kv_db *db, const char *key, const char *value) {
     return good;
 }
 
-/* Every kind of call, on a handle whose store has nothing else to do. */
+/* Every kind of call, on a store that no other caller uses. */
 static void calls(const kv_db *db) {
     char buffer[8];
     size_t len = 0;
@@ -64,7 +64,8 @@ static void calls(const kv_db *db) {
     CHECK(status_number(db, KV_STATUS_REVISION) == revision);
 }
 
-/* Both sides see what the other writes, watchers by their descriptor. */
+/* Each side receives the other side's writes; the watcher of the cluster is polled by its
+ * descriptor. */
 static void both_sides(kv_db *db, kv_db *cluster) {
     kv_watcher *watcher = NULL;
     kv_watch_batch *batch = NULL;
@@ -76,11 +77,11 @@ static void both_sides(kv_db *db, kv_db *cluster) {
     from = status_number(db, KV_STATUS_REVISION);
     put(db, "w/here", "1", 0);
     polled.fd = fd;
-    CHECK(poll(&polled, 1, PATIENCE_MS) == 1);
-    CHECK(kv_watcher_next(watcher, PATIENCE_MS, &batch, NULL) == KV_OK && kv_watch_batch_revision(batch) == from + 1);
+    CHECK(poll(&polled, 1, WAIT_LIMIT_MS) == 1);
+    CHECK(kv_watcher_next(watcher, WAIT_LIMIT_MS, &batch, NULL) == KV_OK && kv_watch_batch_revision(batch) == from + 1);
     kv_watch_batch_free(batch);
     put(cluster, "w/there", "2", 0);
-    CHECK(kv_watcher_next(watcher, PATIENCE_MS, &batch, NULL) == KV_OK && kv_watch_batch_revision(batch) == from + 2);
+    CHECK(kv_watcher_next(watcher, WAIT_LIMIT_MS, &batch, NULL) == KV_OK && kv_watch_batch_revision(batch) == from + 2);
     kv_watch_batch_free(batch);
     CHECK(has(db, "w/there", "2") && has(cluster, "w/here", "1"));
     kv_watcher_free(watcher);
@@ -91,15 +92,15 @@ static void locked(kv_db *db, kv_db *cluster) {
     int32_t has_it = 0;
     CHECK(kv_lock_open(db, kv_str("lock"), 60, &here, NULL) == KV_OK);
     CHECK(kv_lock_open(cluster, kv_str("lock"), 60, &there, NULL) == KV_OK);
-    CHECK(kv_lock_acquire(there, PATIENCE_MS, NULL) == KV_OK);
+    CHECK(kv_lock_acquire(there, WAIT_LIMIT_MS, NULL) == KV_OK);
     CHECK(kv_lock_try_acquire(here, &has_it, NULL) == KV_OK && has_it == KV_NO);
     CHECK(kv_lock_release(there, NULL) == KV_OK);
-    CHECK(kv_lock_acquire(here, PATIENCE_MS, NULL) == KV_OK);
+    CHECK(kv_lock_acquire(here, WAIT_LIMIT_MS, NULL) == KV_OK);
     kv_lock_free(here);
     kv_lock_free(there);
 }
 
-/* Clients have the limits of the database, or lower ones of the server. */
+/* Clients get the limits of the database, or lower limits of the server. */
 static void limits(void) {
     kv_options options = KV_OPTIONS_INIT;
     kv_serve_options how = KV_SERVE_OPTIONS_INIT;
@@ -120,7 +121,7 @@ static void limits(void) {
     how.max_txn_ops = 1;
     CHECK(kv_serve(db, "127.0.0.1:0", &how, &server, NULL) == KV_OK);
     cluster = opened(server);
-    value.len = (1 << 20) + (1 << 18); /* within the largest message */
+    value.len = (1 << 20) + (1 << 18); /* less than the largest message */
     REFUSED(KV_TOO_LARGE, "too large", kv_put(cluster, kv_str("a"), value, NULL, NULL, &error));
     CHECK(kv_put(db, kv_str("a"), value, NULL, NULL, NULL) == KV_OK);
     kv_close(cluster);
@@ -129,7 +130,7 @@ static void limits(void) {
     free(bytes);
 }
 
-/* What a server and its clients are ended in which order. */
+/* Closes database, server and client in different orders. */
 static void ends(void) {
     kv_db *db = memory(NULL), *cluster;
     kv_server *server = served(db, "127.0.0.1:0");
@@ -207,7 +208,7 @@ static void forked(kv_db *db, kv_server *server, kv_db *cluster) {
 }
 
 int main(int argc, char **argv) {
-    /* under a leak checker a forked child, which must not touch what was its parent's, looks leaky */
+    /* a forked child must not free the memory of its parent: a leak checker reports that memory */
     int no_fork = argc > 1 && strcmp(argv[1], "--no-fork") == 0;
     char address[300];
     kv_db *db, *cluster;

@@ -1,5 +1,5 @@
-/* Watchers from C: what they deliver, how they wait and end, and what is refused. With --no-fork
- * without the parts that fork. The last line is "N passed, N failed". */
+/* Watchers from C: delivery, waiting, their end, and refused calls. --no-fork skips the parts that
+ * fork. The last line is "N passed, N failed". */
 #define _GNU_SOURCE
 #include <poll.h>
 
@@ -13,15 +13,15 @@ static kv_watcher *watch(const kv_db *db, const char *prefix, const kv_watch_opt
     return watcher;
 }
 
-/* The next batch, which must come. */
+/* Returns the next batch, which must arrive in time. */
 static kv_watch_batch *next(kv_watcher *watcher) {
     kv_watch_batch *batch = NULL;
-    CHECK(kv_watcher_next(watcher, PATIENCE_MS, &batch, NULL) == KV_OK);
+    CHECK(kv_watcher_next(watcher, WAIT_LIMIT_MS, &batch, NULL) == KV_OK);
     CHECK(batch != NULL);
     return batch;
 }
 
-/* The next batch has this revision and one event, of this key. */
+/* Checks that the next batch has this revision and one event, of this key. */
 static void expect(kv_watcher *watcher, int64_t revision, int32_t type, const char *key) {
     kv_watch_batch *batch = next(watcher);
     const kv_event *event = kv_watch_batch_at(batch, 0);
@@ -121,18 +121,18 @@ static void descriptor(void) {
     CHECK(!readable(fd, 0));
     put(db, "a", "1", 0);
     put(db, "a", "2", 0);
-    CHECK(readable(fd, PATIENCE_MS));
+    CHECK(readable(fd, WAIT_LIMIT_MS));
     expect(watcher, 2, KV_EVENT_PUT, "a");
     expect(watcher, 3, KV_EVENT_PUT, "a");
     expect_nothing(watcher);
     CHECK(!readable(fd, 0));
     kv_watcher_cancel(watcher);
-    CHECK(readable(fd, PATIENCE_MS));
+    CHECK(readable(fd, WAIT_LIMIT_MS));
     kv_watcher_free(watcher);
     watcher = watch(db, "a", NULL);
     CHECK(!kv_watcher_fd(watcher, &fd, NULL) && !readable(fd, 0));
     kv_close(db);
-    CHECK(readable(fd, PATIENCE_MS));
+    CHECK(readable(fd, WAIT_LIMIT_MS));
     kv_watcher_free(watcher);
 }
 
@@ -161,7 +161,7 @@ static void across_processes(void) {
     watcher = watch(db, "", NULL);
     CHECK(!kv_watcher_fd(watcher, &fd, NULL) && !readable(fd, 0));
     byte_to(go);
-    CHECK(readable(fd, PATIENCE_MS));
+    CHECK(readable(fd, WAIT_LIMIT_MS));
     expect(watcher, 2, KV_EVENT_PUT, "by");
     CHECK(ended_with(pid) == 0);
     kv_watcher_free(watcher);
@@ -170,18 +170,18 @@ static void across_processes(void) {
     close(go);
 }
 
-/* Waits in a watcher; returns the code that ends it. */
+/* Waits for a batch of the watcher; returns the code of the wait. */
 static void *wait_in(void *watcher) {
     kv_watch_batch *batch = NULL;
     kv_code code;
     do {
         code = kv_watcher_next((kv_watcher *)watcher, KV_FOREVER, &batch, NULL);
-    } while (code == KV_INVALID_ARGUMENT); /* it met the look of until_waiting */
+    } while (code == KV_INVALID_ARGUMENT); /* until_waiting was reading at that moment */
     kv_watch_batch_free(batch);
     return (void *)(intptr_t)code;
 }
 
-/* Until the other thread waits; from then on a second one is refused. */
+/* Waits until the other thread waits: from then on a second reader is refused. */
 static void until_waiting(kv_watcher *watcher) {
     kv_watch_batch *batch = NULL;
     kv_code code;
@@ -229,7 +229,8 @@ static void ends_of_waiting(void) {
     kv_watcher_free(closed);
 }
 
-/* A compaction that passes what was not read ends a watcher, and says where the next may start. */
+/* A compaction above the position of a watcher ends it; the error has the revision where the next
+ * watcher may start. */
 static void compaction(void) {
     kv_db *db = memory(NULL);
     kv_watch_options options = KV_WATCH_OPTIONS_INIT;
@@ -303,7 +304,7 @@ static void refusals(void) {
     kv_close(db);
 }
 
-/* The store's own compaction, what was current at a time, and signs of progress: by a manual clock. */
+/* Automatic compaction, revision_at and progress reports, with a manual clock. */
 static void by_the_clock(void) {
     kv_clock *clock = kv_clock_new(10 * MINUTE_MS);
     kv_options options = KV_OPTIONS_INIT;
@@ -344,7 +345,8 @@ static void by_the_clock(void) {
     kv_clock_free(clock);
 }
 
-/* A fork while a thread waits: the child's watcher is the parent's, and says so at once. */
+/* A fork while a thread waits: calls with the parent's watcher in the child return `forked` at
+ * once. */
 static void forked(void) {
     kv_db *db = NULL;
     kv_watcher *watcher;
@@ -380,7 +382,7 @@ static void forked(void) {
 }
 
 int main(int argc, char **argv) {
-    /* under a leak checker a forked child, which must not touch what was its parent's, looks leaky */
+    /* a forked child must not free the memory of its parent: a leak checker reports that memory */
     int no_fork = argc > 1 && strcmp(argv[1], "--no-fork") == 0;
     make_dir("watch");
     if (!no_fork) across_processes();

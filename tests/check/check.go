@@ -1,5 +1,5 @@
-// Package check counts the checks of the Go programs in tests: a failed one is printed, and a group of checks
-// that cannot go on is one failed check.
+// Package check counts the checks of the Go programs in tests. A failed check is printed. A group
+// of checks that has to stop early is one failed check.
 package check
 
 import (
@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Counts is what a program has checked so far.
+// Counts has the numbers of passed and failed checks of a program.
 type Counts struct {
 	group  string
 	last   string
@@ -67,7 +67,7 @@ func (c *Counts) Exit(program string) {
 	os.Exit(0)
 }
 
-// The reason why a group cannot go on.
+// stopped is the reason why a group stopped early.
 type stopped struct{ error }
 
 // Stop ends the group of the calling goroutine.
@@ -75,15 +75,15 @@ func Stop(err error) {
 	panic(stopped{err})
 }
 
-// Must returns the answer of a call that has to succeed, and ends the group if it failed.
-func Must[T any](answer T, err error) T {
+// Must returns the result of a call that has to succeed. An error ends the group.
+func Must[T any](result T, err error) T {
 	if err != nil {
 		Stop(err)
 	}
-	return answer
+	return result
 }
 
-// Next receives from a channel. The end of the channel and of ctx end the group.
+// Next receives from a channel. The group ends if the channel is closed or ctx ends.
 func Next[T any](ctx context.Context, channel <-chan T) T {
 	select {
 	case value, open := <-channel:
@@ -97,7 +97,7 @@ func Next[T any](ctx context.Context, channel <-chan T) T {
 	}
 }
 
-// Until calls attempt until it returns true, with 20 ms between. The end of ctx ends the group.
+// Until calls attempt every 20 ms until it returns true. The group ends if ctx ends.
 func Until(ctx context.Context, what string, attempt func() bool) {
 	for !attempt() {
 		select {

@@ -1,4 +1,4 @@
-"""aetcd_client.py HOST PORT: the client `aetcd`, unmodified: gRPC on asyncio, with its own stubs."""
+"""aetcd_client.py HOST PORT: tests the unmodified client `aetcd` (gRPC on asyncio)."""
 
 import asyncio
 import sys
@@ -9,7 +9,7 @@ from grpc.aio import AioRpcError
 
 
 async def key_values(client: aetcd.Client) -> None:
-    check("get of a key that is not there", await client.get(b"never"), None)
+    check("get of a missing key", await client.get(b"never"), None)
     first = await client.put(b"k/a", b"1")
     check("put", first.header.revision, 2)
     again = await client.put(b"k/a", b"2", prev_kv=True)
@@ -18,7 +18,7 @@ async def key_values(client: aetcd.Client) -> None:
     kv = await client.get(b"k/a")
     check("get", (kv.value, kv.create_revision, kv.mod_revision, kv.version, kv.lease), (b"2", 2, 3, 2, 0))
     empty = await client.get(b"k/b", serializable=True)
-    check("an empty value is a value", (empty.value, empty.version), (b"", 1))
+    check("an empty value", (empty.value, empty.version), (b"", 1))
     await client.put(b"k/c", bytes(range(256)))
     down = await client.get_prefix(b"k/", sort_order="descend", sort_target="mod")
     check("get_prefix, sorted", [kv.key for kv in down], [b"k/c", b"k/b", b"k/a"])
@@ -32,7 +32,7 @@ async def key_values(client: aetcd.Client) -> None:
     check("replace", await client.replace(b"k/a", b"2", b"3"), True)
     gone = await client.delete(b"k/b", prev_kv=True)
     check("delete, prev_kv", (gone.prev_kv.key, gone.prev_kv.value), (b"k/b", b""))
-    check("delete of what is gone", await client.delete(b"k/b"), None)
+    check("delete of a missing key", await client.delete(b"k/b"), None)
     rest = await client.delete_prefix(b"k/", prev_kv=True)
     check("delete_prefix", rest.deleted, 2)
 
@@ -40,19 +40,19 @@ async def key_values(client: aetcd.Client) -> None:
 async def transactions(client: aetcd.Client) -> None:
     t = client.transactions
     await client.put(b"t/a", b"1")
-    succeeded, answers = await client.transaction(
+    succeeded, responses = await client.transaction(
         compare=[t.value(b"t/a") == b"1", t.version(b"t/a") > 0, t.mod(b"t/b") == 0],
         success=[t.put(b"t/b", b"then"), t.get(b"t/b"), t.get(b"t/never"), t.delete(b"t/a")],
         failure=[t.put(b"t/b", b"else")],
     )
     check("txn, then", succeeded, True)
-    check("txn, a get sees the put before it", [value for value, _ in answers[1]], [b"then"])
-    check("txn, a get of nothing", answers[2], [])
-    check("txn, delete", answers[3].response_delete_range.deleted, 1)
-    succeeded, answers = await client.transaction(
+    check("txn, a get after a put of the same key", [value for value, _ in responses[1]], [b"then"])
+    check("txn, a get of a missing key", responses[2], [])
+    check("txn, delete", responses[3].response_delete_range.deleted, 1)
+    succeeded, responses = await client.transaction(
         compare=[t.create(b"t/a") > 0], success=[], failure=[t.get(b"t/b")]
     )
-    check("txn, else", (succeeded, [value for value, _ in answers[0]]), (False, [b"then"]))
+    check("txn, else", (succeeded, [value for value, _ in responses[0]]), (False, [b"then"]))
     try:
         await client.transaction(compare=[], success=[t.put(b"x", b"1"), t.put(b"x", b"2")], failure=[])
         check("the same key twice", "done", "refused")
@@ -109,19 +109,19 @@ async def leases(client: aetcd.Client) -> None:
     lease = await client.lease(60)
     check("lease", (lease.ttl, lease.id > 0), (60, True))
     await client.put(b"l/a", b"1", lease=lease)
-    check("its id is with the key", (await client.get(b"l/a")).lease, lease.id)
-    check("its keys", list(await lease.keys()), [b"l/a"])
-    check("its TTL", (await lease.granted_ttl(), 50 < await lease.remaining_ttl() <= 60), (60, True))
+    check("the key has the id of the lease", (await client.get(b"l/a")).lease, lease.id)
+    check("the keys of the lease", list(await lease.keys()), [b"l/a"])
+    check("the TTL of the lease", (await lease.granted_ttl(), 50 < await lease.remaining_ttl() <= 60), (60, True))
     check("refresh", (await lease.refresh()).TTL, 60)
     chosen = await client.lease(60, lease_id=4711)
-    check("an id of one's own", chosen.id, 4711)
+    check("a chosen id", chosen.id, 4711)
     try:
         await client.lease(60, lease_id=4711)
-        check("an id that is taken", "granted", "refused")
+        check("an id in use", "granted", "refused")
     except aetcd.DuplicateLeaseError:
-        check("an id that is taken", True, True)
+        check("an id in use", True, True)
     except aetcd.ClientError as error:
-        check("an id that is taken", "lease already exists" in str(error.__cause__ or error), True)
+        check("an id in use", "lease already exists" in str(error.__cause__ or error), True)
     await lease.revoke()
     check("revoked with its keys", await client.get(b"l/a"), None)
     short = await client.lease(1)
@@ -132,18 +132,18 @@ async def leases(client: aetcd.Client) -> None:
         kinds.append(str(event.kind))
         if len(kinds) == 2:
             break
-    check("it ends by itself", kinds, ["PUT", "DELETE"])
+    check("the lease expires", kinds, ["PUT", "DELETE"])
     await chosen.revoke()
 
 
-async def locks_and_the_rest(client: aetcd.Client) -> None:
+async def locks_and_maintenance(client: aetcd.Client) -> None:
     async with client.lock(b"lock", ttl=20) as lock:
         check("a lock", await lock.is_acquired(), True)
         other = client.lock(b"lock", ttl=20)
         try:
-            check("a lock that is taken", await other.acquire(timeout=0.1), False)
+            check("a lock in use", await other.acquire(timeout=0.1), False)
         except asyncio.TimeoutError:
-            check("a lock that is taken", False, False)
+            check("a lock in use", False, False)
     status = await client.status()
     check("status", (status.version in ("3.5.1", "3.7.3"), status.db_size > 0), (True, True))
     members = [member async for member in client.members()]
@@ -158,7 +158,7 @@ async def main() -> None:
         await transactions(client)
         await watches(client)
         await leases(client)
-        await locks_and_the_rest(client)
+        await locks_and_maintenance(client)
     done("aetcd")
 
 

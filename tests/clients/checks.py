@@ -1,4 +1,4 @@
-"""What the client scripts in Python share: each check is counted, and said if it fails."""
+"""Shared by the client scripts in Python: counts checks and prints those that fail."""
 
 import sys
 

@@ -1,4 +1,4 @@
-// etcd3_client.js HOST PORT: the client `etcd3` for Node, unmodified: gRPC with its own stubs.
+// etcd3_client.js HOST PORT: tests the unmodified client `etcd3` for Node: gRPC with its own stubs.
 'use strict'
 
 const assert = require('node:assert')
@@ -21,13 +21,13 @@ function check(name, got, should) {
 }
 
 async function keyValues(client) {
-  check('get of a key that is not there', await client.get('never').string(), null)
+  check('get of a missing key', await client.get('never').string(), null)
   check('put', (await client.put('k/a').value('1')).header.revision, '2')
   await client.put('k/a').value(2)
   await client.put('k/b').value('')
   await client.put('k/c').value(Buffer.from([0, 255, 128]))
   check('get as a number', await client.get('k/a').number(), 2)
-  check('an empty value is a value', await client.get('k/b').string(), '')
+  check('an empty value', await client.get('k/b').string(), '')
   check('bytes', await client.get('k/c').buffer(), Buffer.from([0, 255, 128]))
   check('exists', [await client.get('k/a').exists(), await client.get('never').exists()], [true, false])
   check('at a revision', await client.get('k/a').revision(2).string(), '1')
@@ -38,7 +38,7 @@ async function keyValues(client) {
   const { kvs, count } = await client.get('k/a').exec()
   check('exec', [count, kvs[0].create_revision, kvs[0].mod_revision, kvs[0].version], ['1', '2', '3', '2'])
   const previous = await client.delete().key('k/a').getPrevious()
-  check('delete, with the pair before', previous.map(({ value }) => value.toString()), ['2'])
+  check('delete, previous pair', previous.map(({ value }) => value.toString()), ['2'])
   check('delete by prefix', (await client.delete().prefix('k/')).deleted, '2')
   check('a namespace', [await client.namespace('n/').put('x').value('1').then(() => client.get('n/x').string())], ['1'])
 }
@@ -52,7 +52,7 @@ async function transactions(client) {
     .else(client.put('t/b').value('else'))
     .commit()
   check('txn, then', then.succeeded, true)
-  check('txn, a get sees the put before it', then.responses[1].response_range.kvs[0].value.toString(), 'then')
+  check('txn, a get after a put of the same key', then.responses[1].response_range.kvs[0].value.toString(), 'then')
   check('txn, delete', then.responses[2].response_delete_range.deleted, '1')
   const other = await client.if('t/a', 'Create', '>', 0).then().else(client.get('t/b')).commit()
   check('txn, else', [other.succeeded, other.responses[0].response_range.count], [false, '1'])
@@ -104,10 +104,10 @@ async function leases(client) {
   const lease = client.lease(60, { autoKeepAlive: false })
   const id = await lease.grant()
   await lease.put('l/a').value('1')
-  check('its id is with the key', (await client.get('l/a').exec()).kvs[0].lease, id)
+  check('the key has the id of the lease', (await client.get('l/a').exec()).kvs[0].lease, id)
   check('keepaliveOnce', (await lease.keepaliveOnce()).TTL, '60')
   const { TTL, keys } = await client.leaseClient.leaseTimeToLive({ ID: id, keys: true })
-  check('its keys', [Number(TTL) > 50, keys.map(String)], [true, ['l/a']])
+  check('the keys of the lease', [Number(TTL) > 50, keys.map(String)], [true, ['l/a']])
   check('leases', (await client.leaseClient.leaseLeases()).leases.map(({ ID }) => ID), [id])
   await lease.revoke()
   check('revoked with its keys', await client.get('l/a').string(), null)
@@ -116,7 +116,7 @@ async function leases(client) {
   const gone = once(watcher, 'delete')
   await short.put('l/short').value('1')
   await gone
-  check('it ends by itself', await client.get('l/short').exists(), false)
+  check('the lease expires', await client.get('l/short').exists(), false)
   await watcher.cancel()
   const kept = client.lease(2)
   await kept.put('l/kept').value('1')
@@ -125,11 +125,11 @@ async function leases(client) {
   await kept.revoke()
 }
 
-async function locksAndTheRest(client) {
+async function locksAndMaintenance(client) {
   const lock = client.lock('lock')
   await lock.acquire()
   const taken = await client.lock('lock').acquire().then(() => 'acquired', (error) => error.constructor.name)
-  check('a lock that is taken', taken, 'EtcdLockFailedError')
+  check('a lock in use', taken, 'EtcdLockFailedError')
   await lock.release()
   check('a lock', await client.lock('lock').do(async () => 'held'), 'held')
   const election = client.election('election', 20)
@@ -141,7 +141,7 @@ async function locksAndTheRest(client) {
   while (observer.leader() !== 'still me') await once(observer, 'change')
   await observer.cancel()
   await campaign.resign()
-  check('nobody leads', await election.leader(), undefined)
+  check('no leader', await election.leader(), undefined)
   const status = await client.maintenance.status({})
   check('status', [['3.5.1', '3.7.3'].includes(status.version), Number(status.dbSize) > 0], [true, true])
   const { members } = await client.cluster.memberList({})
@@ -154,10 +154,10 @@ async function main([host, port]) {
   await transactions(client)
   await watches(client)
   await leases(client)
-  await locksAndTheRest(client)
+  await locksAndMaintenance(client)
   client.close()
   console.log(`etcd3 in Node: ${passed} passed, ${failed} failed`)
-  // what the client leaves running must not keep this alive, nor hide that it came here
+  // exit explicitly, because timers of the client may keep the process alive
   await sleep(0)
   process.exit(failed > 0 ? 1 : 0)
 }

@@ -1,4 +1,4 @@
-"""etcd3_client.py HOST PORT: the client `etcd3`, unmodified: gRPC on threads, with its own stubs."""
+"""etcd3_client.py HOST PORT: tests the unmodified client `etcd3` (gRPC on threads)."""
 
 import sys
 
@@ -10,19 +10,19 @@ PUT, DELETE = etcd3.events.PutEvent, etcd3.events.DeleteEvent
 
 
 def key_values(client: etcd3.Etcd3Client) -> None:
-    check("get of a key that is not there", client.get("never"), (None, None))
+    check("get of a missing key", client.get("never"), (None, None))
     check("put", client.put("k/a", "1").header.revision, 2)
     check("put, prev_kv", client.put("k/a", "2", prev_kv=True).prev_kv.value, b"1")
     value, meta = client.get("k/a")
     check("get", (value, meta.create_revision, meta.mod_revision, meta.version), (b"2", 2, 3, 2))
     check("put_if_not_exists, refused", client.put_if_not_exists("k/a", "3"), False)
     check("put_if_not_exists", client.put_if_not_exists("k/b", ""), True)
-    check("an empty value is a value", client.get("k/b")[0], b"")
+    check("an empty value", client.get("k/b")[0], b"")
     check("replace", (client.replace("k/a", "x", "3"), client.replace("k/a", "2", "3")), (False, True))
     pairs = [(meta.key, value) for value, meta in client.get_prefix("k/", sort_order="descend")]
     check("get_prefix", pairs, [(b"k/b", b""), (b"k/a", b"3")])
-    answer = client.get_prefix_response("k/", keys_only=True)
-    check("keys_only", [(kv.key, kv.value) for kv in answer.kvs], [(b"k/a", b""), (b"k/b", b"")])
+    response = client.get_prefix_response("k/", keys_only=True)
+    check("keys_only", [(kv.key, kv.value) for kv in response.kvs], [(b"k/a", b""), (b"k/b", b"")])
     check("get_range", [meta.key for _, meta in client.get_range("k/a", "k/b")], [b"k/a"])
     check("get_all", len(list(client.get_all())), 2)
     check("delete", (client.delete("k/a"), client.delete("k/a")), (True, False))
@@ -32,19 +32,19 @@ def key_values(client: etcd3.Etcd3Client) -> None:
 def transactions(client: etcd3.Etcd3Client) -> None:
     t = client.transactions
     client.put("t/a", "1")
-    succeeded, answers = client.transaction(
+    succeeded, responses = client.transaction(
         compare=[t.value("t/a") == "1", t.version("t/a") > 0, t.mod("t/a") > 1, t.create("t/b") == 0],
         success=[t.put("t/b", "then"), t.get("t/b"), t.delete("t/a"), t.txn([], [t.get("t/b")], [])],
         failure=[t.put("t/b", "else")],
     )
-    check("txn, then", (succeeded, [value for value, _ in answers[1]]), (True, [b"then"]))
-    check("txn, delete", answers[2].response_delete_range.deleted, 1)
-    nested = answers[3].response_txn.responses[0].response_range.kvs[0]
+    check("txn, then", (succeeded, [value for value, _ in responses[1]]), (True, [b"then"]))
+    check("txn, delete", responses[2].response_delete_range.deleted, 1)
+    nested = responses[3].response_txn.responses[0].response_range.kvs[0]
     check("txn in a txn", (nested.key, nested.value), (b"t/b", b"then"))
-    succeeded, answers = client.transaction(
+    succeeded, responses = client.transaction(
         compare=[t.value("t/b") < "a"], success=[], failure=[t.get("t/b"), t.get("t/never")]
     )
-    check("txn, else", (succeeded, [value for value, _ in answers[0]], answers[1]), (False, [b"then"], []))
+    check("txn, else", (succeeded, [value for value, _ in responses[0]], responses[1]), (False, [b"then"], []))
     try:
         client.transaction(compare=[], success=[t.put("x", "1"), t.put("x", "2")], failure=[])
         check("the same key twice", "done", "refused")
@@ -87,23 +87,23 @@ def watches(client: etcd3.Etcd3Client) -> None:
 def leases(client: etcd3.Etcd3Client) -> None:
     lease = client.lease(60)
     client.put("l/a", "1", lease=lease)
-    check("its id is with the key", client.get("l/a")[1].lease_id, lease.id)
-    check("its keys", list(lease.keys), [b"l/a"])
-    check("its TTL", (lease.granted_ttl, 50 < lease.remaining_ttl <= 60), (60, True))
-    check("refresh", [answer.TTL for answer in lease.refresh()], [60])
+    check("the key has the id of the lease", client.get("l/a")[1].lease_id, lease.id)
+    check("the keys of the lease", list(lease.keys), [b"l/a"])
+    check("the TTL of the lease", (lease.granted_ttl, 50 < lease.remaining_ttl <= 60), (60, True))
+    check("refresh", [response.TTL for response in lease.refresh()], [60])
     lease.revoke()
     check("revoked with its keys", client.get("l/a"), (None, None))
     short = client.lease(1)
     events, cancel = client.watch("l/short")
     client.put("l/short", "1", lease=short)
-    check("it ends by itself", [type(next(events)), type(next(events))], [PUT, DELETE])
+    check("the lease expires", [type(next(events)), type(next(events))], [PUT, DELETE])
     cancel()
 
 
-def locks_and_the_rest(client: etcd3.Etcd3Client) -> None:
+def locks_and_maintenance(client: etcd3.Etcd3Client) -> None:
     with client.lock("lock", ttl=20) as lock:
         check("a lock", lock.is_acquired(), True)
-    # waiting for a lock that is taken fails in this client with the tenacity of today
+    # in this client, waiting for a lock in use fails with current versions of tenacity
     again = client.lock("lock", ttl=20)
     check("a lock that is free again", (again.acquire(), again.release()), (True, True))
     status = client.status()
@@ -118,7 +118,7 @@ def main() -> None:
     transactions(client)
     watches(client)
     leases(client)
-    locks_and_the_rest(client)
+    locks_and_maintenance(client)
     done("etcd3 in Python")
 
 

@@ -1,4 +1,4 @@
-"""etcd3gw_client.py HOST PORT: the client `etcd3gw`, unmodified: the JSON gateway by `requests`."""
+"""etcd3gw_client.py HOST PORT: tests the unmodified client `etcd3gw` (JSON gateway)."""
 
 import base64
 import sys
@@ -13,7 +13,7 @@ def b64(text: str) -> str:
 
 
 def key_values(client: etcd3gw.Etcd3Client) -> None:
-    check("get of a key that is not there", client.get("never"), [])
+    check("get of a missing key", client.get("never"), [])
     check("put", (client.put("k/a", "1"), client.put("k/a", "2"), client.put("k/b", "")), (True, True, True))
     [(value, meta)] = client.get("k/a", metadata=True)
     fields = [meta[name] for name in ("create_revision", "mod_revision", "version")]
@@ -30,7 +30,7 @@ def key_values(client: etcd3gw.Etcd3Client) -> None:
 
 def transactions(client: etcd3gw.Etcd3Client) -> None:
     client.put("t/a", "1")
-    answer = client.transaction({
+    response = client.transaction({
         "compare": [{"key": b64("t/a"), "result": "EQUAL", "target": "VALUE", "value": b64("1")}],
         "success": [
             {"request_put": {"key": b64("t/b"), "value": b64("then")}},
@@ -39,9 +39,9 @@ def transactions(client: etcd3gw.Etcd3Client) -> None:
         ],
         "failure": [],
     })
-    check("txn", answer["succeeded"], True)
-    check("txn, range", answer["responses"][1]["response_range"]["kvs"][0]["value"], b64("then"))
-    check("txn, delete", answer["responses"][2]["response_delete_range"]["deleted"], "1")
+    check("txn", response["succeeded"], True)
+    check("txn, range", response["responses"][1]["response_range"]["kvs"][0]["value"], b64("then"))
+    check("txn, delete", response["responses"][2]["response_delete_range"]["deleted"], "1")
     twice = {"request_put": {"key": b64("x"), "value": b64("1")}}
     try:
         client.transaction({"compare": [], "success": [twice, twice], "failure": []})
@@ -76,19 +76,19 @@ def watches(client: etcd3gw.Etcd3Client) -> None:
 def leases(client: etcd3gw.Etcd3Client) -> None:
     lease = client.lease(ttl=60)
     check("put with a lease", client.put("l/a", "1", lease), True)
-    check("its keys", lease.keys(), [b"l/a"])
-    check("its TTL", 50 < lease.ttl() <= 60, True)
+    check("the keys of the lease", lease.keys(), [b"l/a"])
+    check("the TTL of the lease", 50 < lease.ttl() <= 60, True)
     check("refresh", lease.refresh(), 60)
     check("revoke", lease.revoke(), True)
     check("revoked with its keys", client.get("l/a"), [])
-    check("a refresh of what is gone", lease.refresh(), -1)
+    check("refresh of a missing lease", lease.refresh(), -1)
 
 
-def locks_and_the_rest(client: etcd3gw.Etcd3Client) -> None:
+def locks_and_maintenance(client: etcd3gw.Etcd3Client) -> None:
     with client.lock("lock", ttl=20) as lock:
         check("a lock", lock.is_acquired(), True)
-        check("a lock that is taken", client.lock("lock", ttl=20).acquire(), False)
-    # that of etcd, and ours
+        check("a lock in use", client.lock("lock", ttl=20).acquire(), False)
+    # both etcd and kv serve have this name by default
     check("status", client.status()["version"] in ("3.5.1", "3.7.3"), True)
     check("members", [member["name"] for member in client.members()], ["default"])
     version = requests.get(f"http://{sys.argv[1]}:{sys.argv[2]}/version", timeout=20).json()
@@ -103,7 +103,7 @@ def main() -> None:
     transactions(client)
     watches(client)
     leases(client)
-    locks_and_the_rest(client)
+    locks_and_maintenance(client)
     done("etcd3gw")
 
 

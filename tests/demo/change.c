@@ -1,7 +1,7 @@
-/* change TREE SEED NAMES: changes a tree as a busy day might: files edited, added, removed and
- * renamed, links turned elsewhere, a directory gone, names of every kind. What is drawn depends on
- * the tree and on SEED alone. The paths of one edited and of one removed file are left in
- * NAMES/edited and NAMES/removed, for whoever asks about them afterwards. */
+/* change TREE SEED NAMES: changes a tree: edits, adds, removes and renames files, changes links,
+* empties a directory, adds unusual names. The changes depend only on the tree and on SEED. The
+* paths of an edited and of a removed file are written to NAMES/edited and NAMES/removed, for
+* later queries. */
 #include "common.h"
 
 #include <errno.h>
@@ -13,7 +13,7 @@ static uint64_t state;
 static const char *root;
 static const char *names;
 
-/* splitmix64: the same numbers for the same seed everywhere. */
+/* A random number below a bound (splitmix64): the same numbers for the same seed everywhere. */
 static uint64_t drawn(uint64_t below)
 {
     uint64_t z = (state += 0x9e3779b97f4a7c15u);
@@ -28,7 +28,7 @@ static char *full_path(const char *path)
     return joined(root, "/", path);
 }
 
-static void tell(const char *file, const char *path)
+static void write_name(const char *file, const char *path)
 {
     char *full = joined(names, "/", file);
     FILE *out = fopen(full, "wb");
@@ -47,7 +47,7 @@ static void removed(const char *path)
     free(full);
 }
 
-/* A line more, a byte turned over, or the second half gone. */
+/* Adds a line, inverts a byte, or removes the second half. */
 static void edited(const struct entry *entry)
 {
     const char *why = NULL;
@@ -58,7 +58,7 @@ static void edited(const struct entry *entry)
     switch (value.len > 1 ? drawn(3) : 0) {
     case 0:
         value.data = grown(value.data, value.len + 32);
-        value.len += (size_t)sprintf(value.data + value.len, "one line more: %llu\n", (unsigned long long)drawn(1000));
+        value.len += (size_t)sprintf(value.data + value.len, "another line: %llu\n", (unsigned long long)drawn(1000));
         break;
     case 1:
         value.data[1 + drawn(value.len - 1)] ^= (char)(1 + drawn(255));
@@ -71,7 +71,7 @@ static void edited(const struct entry *entry)
     free(value.data);
 }
 
-static void turned_elsewhere(const char *path)
+static void changed_link(const char *path)
 {
     static const char value[] = "lelsewhere/and back";
 
@@ -79,7 +79,7 @@ static void turned_elsewhere(const char *path)
     value_write(root, path, strlen(path), value, sizeof value - 1);
 }
 
-/* To a new name: in its own directory, or at the top of the tree. */
+/* Renames a file, in its own directory or to the top of the tree. */
 static void renamed(const struct entry *entry, size_t number_of)
 {
     char number[32], *from = full_path(entry->path), *path, *to;
@@ -108,7 +108,7 @@ static void added(const char *path, const char *value, size_t len)
     free(full);
 }
 
-/* New files, among them every name and size that is easy to get wrong. */
+/* Adds files, among them unusual names and sizes. */
 static size_t additions(size_t plain)
 {
     static char large[(2u << 20) + 1], longest[PATH_BYTES_MAX + 1];
@@ -135,66 +135,66 @@ static size_t additions(size_t plain)
     return plain + 8;
 }
 
-/* What was done to a tree, in numbers; touched[i] once entry i has had its change. */
-struct day {
+/* The tree and the number of its changes. touched[i] is set when entry i was changed. */
+struct changes {
     struct tree tree;
     char *touched;
     size_t edits, removals, renames, links, emptied;
 };
 
-/* The files of one directory all go; the directory stays, empty. */
-static void empty_directory(struct day *day)
+/* Removes all files of a directory; the directory stays. */
+static void empty_directory(struct changes *changes)
 {
     struct plan plan = {0};
     const struct batch *batch;
     size_t i;
 
-    plan_make(&plan, &day->tree, 1);
+    plan_make(&plan, &changes->tree, 1);
     batch = plan.len ? &plan.list[drawn(plan.len)] : NULL;
     for (i = batch ? batch->first : 0; batch && i < batch->last && batch->last - batch->first < 100; i++) {
-        if (strchr(day->tree.list[i].path, '/') && day->tree.list[i].kind != 'd') {
-            removed(day->tree.list[i].path);
-            day->touched[i] = 1;
-            day->emptied++;
+        if (strchr(changes->tree.list[i].path, '/') && changes->tree.list[i].kind != 'd') {
+            removed(changes->tree.list[i].path);
+            changes->touched[i] = 1;
+            changes->emptied++;
         }
     }
     free(plan.list);
 }
 
-/* Every entry gets at most one change; about a twentieth is edited, half as many go, half as many
- * get another name. */
-static void change_one(struct day *day, size_t which, size_t share)
+/* Changes an entry at most once. About a twentieth of the entries is edited, a fortieth removed, a
+* fortieth renamed. */
+static void change_one(struct changes *changes, size_t which, size_t share)
 {
-    const struct entry *entry = &day->tree.list[which];
+    const struct entry *entry = &changes->tree.list[which];
 
-    if (day->touched[which]++ || entry->kind == 'd')
+    if (changes->touched[which]++ || entry->kind == 'd')
         return;
-    if (entry->kind == 'l' && day->links < share) {
-        turned_elsewhere(entry->path);
-        day->links++;
+    if (entry->kind == 'l' && changes->links < share) {
+        changed_link(entry->path);
+        changes->links++;
     } else if (entry->kind == 'l') {
         return;
-    } else if (day->edits < 2 * share) {
+    } else if (changes->edits < 2 * share) {
         edited(entry);
-        if (!day->edits++)
-            tell("edited", entry->path);
-    } else if (day->removals < share) {
+        if (!changes->edits++)
+            write_name("edited", entry->path);
+    } else if (changes->removals < share) {
         removed(entry->path);
-        if (!day->removals++)
-            tell("removed", entry->path);
-    } else if (day->renames < share) {
-        renamed(entry, day->renames++);
+        if (!changes->removals++)
+            write_name("removed", entry->path);
+    } else if (changes->renames < share) {
+        renamed(entry, changes->renames++);
     }
 }
 
 static void no_skip(const char *path, const char *why)
 {
-    die("the copy has something that no copy can have, %s: %s", path, why);
+    die("unexpected entry in the copy: %s: %s", path, why);
 }
 
 int main(int argc, char **argv)
 {
-    struct day day = {0};
+    struct changes changes = {0};
     size_t share, i;
 
     program = "change";
@@ -203,18 +203,18 @@ int main(int argc, char **argv)
     root = argv[1];
     state = strtoull(argv[2], NULL, 10);
     names = argv[3];
-    tree_read(&day.tree, root, NULL, no_skip);
-    day.touched = grown(NULL, day.tree.len);
-    memset(day.touched, 0, day.tree.len);
+    tree_read(&changes.tree, root, NULL, no_skip);
+    changes.touched = grown(NULL, changes.tree.len);
+    memset(changes.touched, 0, changes.tree.len);
 
-    share = 1 + day.tree.len / 40;
-    empty_directory(&day);
-    for (i = 0; day.tree.len && i < share * 40; i++)
-        change_one(&day, (size_t)drawn(day.tree.len), share);
-    printf("edited %zu files, removed %zu, renamed %zu, added %zu; turned %zu links elsewhere; ", day.edits,
-           day.removals, day.renames, additions(share), day.links);
-    printf("emptied a directory of %zu\n", day.emptied);
-    free(day.touched);
-    tree_free(&day.tree);
+    share = 1 + changes.tree.len / 40;
+    empty_directory(&changes);
+    for (i = 0; changes.tree.len && i < share * 40; i++)
+        change_one(&changes, (size_t)drawn(changes.tree.len), share);
+    printf("edited %zu files, removed %zu, renamed %zu, added %zu; changed %zu links; ", changes.edits,
+           changes.removals, changes.renames, additions(share), changes.links);
+    printf("emptied a directory of %zu files\n", changes.emptied);
+    free(changes.touched);
+    tree_free(&changes.tree);
     return 0;
 }

@@ -100,7 +100,7 @@ void tree_free(struct tree *tree)
     memset(tree, 0, sizeof *tree);
 }
 
-/* Where the name begins: after the last slash. */
+/* The length of the path up to and including the last slash. */
 static size_t directory_len(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -153,13 +153,13 @@ static void walk_one(struct walk *walk, const char *path)
     struct stat about;
 
     if (strlen(path) > PATH_BYTES_MAX)
-        walk->skip(path, "path of more than 480 bytes: this version keeps no longer keys");
+        walk->skip(path, "path of more than 480 bytes: longer keys are not supported");
     else if (lstat(full, &about))
         walk->skip(path, strerror(errno));
     else if (S_ISDIR(about.st_mode) && about.st_dev != walk->device)
         walk->skip(path, "another file system is mounted there");
     else if (S_ISDIR(about.st_mode) && about.st_ino == walk->avoid.st_ino && about.st_dev == walk->avoid.st_dev)
-        walk->skip(path, "this program's own folder");
+        walk->skip(path, "the working folder of the demo");
     else if (S_ISDIR(about.st_mode))
         walk_directory(walk, path);
     else if (S_ISLNK(about.st_mode))
@@ -167,13 +167,14 @@ static void walk_one(struct walk *walk, const char *path)
     else if (!S_ISREG(about.st_mode))
         walk->skip(path, "neither file nor link nor directory");
     else if (about.st_size > (off_t)FILE_BYTES_MAX)
-        walk->skip(path, "file of more than 64 MiB: larger than a request may be by default");
+        walk->skip(path, "file of more than 64 MiB: above the default limit of a request");
     else
         tree_add(walk->tree, path, strlen(path), about.st_mode & S_IXUSR ? 'x' : 'f', (uint64_t)about.st_size);
     free(full);
 }
 
-/* Reads the names first and closes, so that depth costs no descriptors. */
+/* Reads all names and closes the directory before it descends, so that a deep tree does not need
+* many descriptors. */
 static void walk_directory(struct walk *walk, const char *path)
 {
     char *full = joined(walk->root, "/", path), **names = NULL;
@@ -197,7 +198,7 @@ static void walk_directory(struct walk *walk, const char *path)
         char *key = joined(path, "/", "");
 
         if (strlen(key) > PATH_BYTES_MAX)
-            walk->skip(key, "path of more than 480 bytes: this version keeps no longer keys");
+            walk->skip(key, "path of more than 480 bytes: longer keys are not supported");
         else
             tree_add(walk->tree, key, strlen(key), 'd', 0);
         free(key);
@@ -217,7 +218,7 @@ void tree_read(struct tree *tree, const char *root, const char *avoid, skip_fn *
     if (avoid && stat(avoid, &walk.avoid))
         die("%s: %s", avoid, strerror(errno));
     if (stat(root, &about) || !S_ISDIR(about.st_mode))
-        die("%s is not a directory that can be read", root);
+        die("%s is not a readable directory", root);
     walk.device = about.st_dev;
     walk_directory(&walk, "");
     tree_sort(tree);
@@ -225,7 +226,7 @@ void tree_read(struct tree *tree, const char *root, const char *avoid, skip_fn *
 
 /* Plans ------------------------------------------------------------------------------------ */
 
-/* What an entry costs to import, roughly: its bytes, and a page for being there. */
+/* The approximate cost of importing an entry: its bytes and one page. */
 static uint64_t weight(const struct entry *entry)
 {
     return entry->bytes + 4096;
@@ -261,8 +262,8 @@ void plan_make(struct plan *plan, const struct tree *tree, int parts)
 
 /* Values ----------------------------------------------------------------------------------- */
 
-/* The content after the first byte; -1 with errno on failure. It may have grown or shrunk since
- * it was listed: what is there now counts, as long as it fits. */
+/* Reads the content after the first byte; -1 with errno on failure. The file may have grown or
+* shrunk since it was listed: its current content is read, if it is not too large. */
 static int read_file(const char *full, struct blob *value)
 {
     int file = open(full, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
@@ -321,7 +322,7 @@ struct blob value_read(const char *root, const struct entry *entry, const char *
     return value;
 }
 
-/* Makes every directory on the way to the last slash. */
+/* Creates every directory up to the last slash. */
 static void make_directories(char *full)
 {
     char *slash;
@@ -329,7 +330,7 @@ static void make_directories(char *full)
     for (slash = strchr(full + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = 0;
         if (mkdir(full, 0700) && errno != EEXIST)
-            die("cannot make the directory %s: %s", full, strerror(errno));
+            die("cannot create the directory %s: %s", full, strerror(errno));
         *slash = '/';
     }
 }
@@ -339,7 +340,7 @@ static void write_file(const char *full, mode_t mode, const char *data, size_t l
     int file = open(full, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, mode);
 
     if (file < 0)
-        die("cannot make %s: %s", full, strerror(errno));
+        die("cannot create %s: %s", full, strerror(errno));
     while (len) {
         ssize_t put = write(file, data, len);
 
@@ -360,7 +361,7 @@ void value_write(const char *root, const char *path, size_t path_len, const char
     sprintf(full, "%s/%.*s", root, (int)path_len, path);
     make_directories(full);
     if (!len)
-        die("the value of %s has no kind", full);
+        die("the value of %s is empty", full);
     switch (value[0]) {
     case 'f':
     case 'x':
@@ -371,13 +372,13 @@ void value_write(const char *root, const char *path, size_t path_len, const char
         memcpy(target, value + 1, len - 1);
         target[len - 1] = 0;
         if (symlink(target, full))
-            die("cannot make the link %s: %s", full, strerror(errno));
+            die("cannot create the link %s: %s", full, strerror(errno));
         free(target);
         break;
     case 'd':
         break;
     default:
-        die("the value of %s is of no kind this program knows", full);
+        die("the value of %s has an unknown kind", full);
     }
     free(full);
 }

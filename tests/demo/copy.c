@@ -1,5 +1,5 @@
 /* copy FROM TO AVOID: copies the files and links below FROM that can be read, and lists the rest.
- * The directory AVOID, where the copy itself stands, is left out. */
+ * The directory AVOID, which contains the copy, is skipped. */
 #include "common.h"
 
 #include <stdlib.h>

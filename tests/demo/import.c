@@ -1,8 +1,8 @@
-/* import STORE TREE PART PARTS: brings the store to the state of the tree, process PART of PARTS.
+/* import STORE TREE PART PARTS: updates the store to the state of the tree, as process PART of PARTS.
  *
- * Each transaction takes what changed in one directory (up to 10,000 files and 32 MiB): puts for
- * what is new or different, deletes for what the tree has no more. What is the same is not put
- * again, so that the history of a file is the history of its changes. */
+ * Each transaction has the changes in one directory (up to 10,000 files and 32 MiB): puts of new and
+ * changed files, deletes of removed files. Unchanged files are not put again, so that the history
+ * of a file has only its changes. */
 #include "common.h"
 #include "store.h"
 
@@ -17,10 +17,10 @@ static struct {
 
 static void no_skip(const char *path, const char *why)
 {
-    die("the copy has something that no copy can have, %s: %s", path, why);
+    die("unexpected entry in the copy: %s: %s", path, why);
 }
 
-/* The paths that the store has now. */
+/* Reads the paths that the store has now. */
 static void store_read(const kv_db *db, struct tree *known)
 {
     kv_range_options options = KV_RANGE_OPTIONS_INIT;
@@ -40,7 +40,7 @@ static void store_read(const kv_db *db, struct tree *known)
     tree_sort(known);
 }
 
-/* Adds what only the store has to the tree, as entries of kind 0. */
+/* Adds the paths that only the store has to the tree, as entries of kind 0. */
 static void add_gone(struct tree *tree, const struct tree *known)
 {
     struct tree listed = *tree;
@@ -67,7 +67,7 @@ static int is_same(const kv_db *db, const char *path, const struct blob *value)
     return same;
 }
 
-/* Adds to the transaction what one entry asks for; 1 if that is anything. */
+/* Adds the change of an entry to the transaction. Returns 1 if there is a change. */
 static int add_entry(kv_txn *txn, const kv_db *db, const char *root, const struct entry *entry, int known)
 {
     kv_error *error = NULL;
@@ -96,7 +96,7 @@ static int add_entry(kv_txn *txn, const kv_db *db, const char *root, const struc
     return !same;
 }
 
-/* One transaction: what changed in one directory, in one revision. */
+/* Runs a transaction with the changes in one directory: one revision. */
 static void import_batch(const kv_db *db, const char *root, const struct batch *batch, const struct tree *tree,
                          const struct tree *known)
 {
@@ -139,7 +139,7 @@ int main(int argc, char **argv)
     for (i = 0; i < plan.len; i++)
         if (plan.list[i].part == part)
             import_batch(db, argv[2], &plan.list[i], &tree, &known);
-    printf("process %d of %d: %zu put, %zu deleted, %zu as before, %llu bytes; %zu transactions, ", part + 1, parts,
+    printf("process %d of %d: %zu put, %zu deleted, %zu unchanged, %llu bytes; %zu transactions, ", part + 1, parts,
            done.puts, done.deletes, done.same, (unsigned long long)done.bytes, done.transactions);
     printf("the last is revision %lld; %.2f s\n", (long long)done.last, seconds() - started);
     free(plan.list);

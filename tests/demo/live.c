@@ -1,13 +1,13 @@
-/* live PART STORE …: the parts of the second act of the demo, on a live system, in C.
+/* live PART STORE …: the processes of section 9 of the demo, a live system, in C.
  *
  *     edit STORE N       changes settings under config/ N times, then puts config/end
  *     follow STORE       prints each change of a setting, from the first revision to config/end
- *     lead STORE NAME    stands for election and, once it leads, proclaims itself until it is killed
- *     leader STORE       who leads now: its name and process
+ *     lead STORE NAME    campaigns in an election and, as leader, proclaims itself until it is killed
+ *     leader STORE       prints the current leader: its name and process
  *
  * A setting's value is the time of its change, in nanoseconds on a clock that all processes share. A
- * follower's line is REVISION KEY VALUE DELAY, the last in nanoseconds. live.py and live.js do the
- * same with follow and lead. */
+ * follower's line is REVISION KEY VALUE DELAY, with the delay in nanoseconds. live.py and live.js
+ * have the same parts follow and lead. */
 #include "common.h"
 #include "store.h"
 
@@ -24,7 +24,7 @@ static int64_t nanoseconds(clockid_t clock)
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-static void rest(long most_us)
+static void pause_randomly(long most_us)
 {
     struct timespec pause = {0, (rand() % most_us) * 1000};
 
@@ -38,7 +38,7 @@ static void edit(kv_db *db, int changes)
     int i;
 
     for (i = 0; i < changes; i++) {
-        rest(4000);
+        pause_randomly(4000);
         snprintf(key, sizeof key, "config/%d", rand() % 10);
         snprintf(value, sizeof value, "%lld", (long long)nanoseconds(CLOCK_MONOTONIC));
         must(kv_put(db, kv_str(key), kv_str(value), NULL, NULL, &error), &error, key);
@@ -46,7 +46,7 @@ static void edit(kv_db *db, int changes)
     must(kv_put(db, kv_str("config/end"), kv_str("0"), NULL, NULL, &error), &error, "config/end");
 }
 
-/* Prints a batch; whether it has the end. */
+/* Prints a batch. Returns whether it has the end. */
 static int show(const kv_watch_batch *batch)
 {
     const kv_event *event;
@@ -99,7 +99,7 @@ static void lead(kv_db *db, const char *name)
            (long long)kv_election_revision(election));
     fflush(stdout);
     for (n = 1;; n++) {
-        rest(5000);
+        pause_randomly(5000);
         snprintf(value, sizeof value, "%s %ld %d", name, (long)getpid(), n);
         must(kv_election_proclaim(election, kv_str(value), &error), &error, "proclaim");
     }
@@ -138,7 +138,7 @@ int main(int argc, char **argv)
     else if (strcmp(part, "leader") == 0)
         leader(db);
     else
-        die("%s is no part, or something is missing", part);
+        die("%s is not a part, or an argument is missing", part);
     kv_close(db);
     return 0;
 }

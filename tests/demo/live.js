@@ -1,7 +1,7 @@
-// live.js PART STORE …: the parts of the second act of the demo in JavaScript; see live.c.
+// live.js PART STORE …: the processes of section 9 of the demo in JavaScript; see live.c.
 //
 //     follow STORE       prints each change of a setting: REVISION KEY VALUE DELAY
-//     lead STORE NAME    stands for election and, once it leads, proclaims itself until it is killed
+//     lead STORE NAME    campaigns in an election and, as leader, proclaims itself until it is killed
 'use strict'
 
 const path = require('node:path')
@@ -9,11 +9,11 @@ const { setTimeout: sleep } = require('node:timers/promises')
 
 const libkv = require(path.join(__dirname, '../../bindings/node'))
 
-const sayReady = () => process.stderr.write('ready\n')
+const reportReady = () => process.stderr.write('ready\n')
 
 async function follow(db) {
   const watcher = db.watch({ prefix: 'config/' }, { startRevision: 1 })
-  sayReady()
+  reportReady()
   for await (const { revision, events } of watcher) {
     for (const { kv } of events) {
       if (kv.key.equals(Buffer.from('config/end'))) return
@@ -25,7 +25,7 @@ async function follow(db) {
 
 async function lead(db, name) {
   const election = db.election('leader', 60)
-  sayReady()
+  reportReady()
   await election.campaign(`${name} ${process.pid} 0`)
   console.log(`${Date.now()}000000 ${name} leads ${election.revision}`)
   for (let n = 1; ; n++) {

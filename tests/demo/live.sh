@@ -1,7 +1,8 @@
 #!/bin/bash
-# live.sh WORK: the second act of the demo, on a live system. While one process edits a
-# configuration, programs in C, Python and Node follow it; three more stand for election, and whoever
-# leads is killed, again and again. At the end who saw what is checked, and printed as a table.
+# live.sh WORK: section 9 of the demo, a live system. While one process edits a configuration,
+# programs in C, Python and Node follow it. Three more campaign in an election, and the leader is
+# killed repeatedly. At the end the changes that each program got are checked, and a table of delays
+# is printed.
 set -u -o pipefail
 cd "$(dirname "$0")/../.." || exit
 bin=$PWD/target/demo-bin
@@ -17,10 +18,10 @@ fail() {
     exit 1
 }
 
-# Ends what is still there, however this ends.
+# End all processes, even after a failure.
 trap 'kill $(jobs -p) 2>/dev/null; wait 2>/dev/null' EXIT
 
-# part LANGUAGE WORD…: the program of that language.
+# part LANGUAGE WORD…: runs the program of that language.
 part() {
     case $1 in
     c) exec "$bin/live" "${@:2}" ;;
@@ -39,10 +40,10 @@ in_time() {
     done
 }
 
-stand() {
+campaign() {
     : >"$work/$1.leader"
     part "$1" lead "$store" "$1" >>"$work/led.$1" 2>"$work/$1.leader" &
-    in_time "the $1 program that stands for election: $(cat "$work/$1.leader")" grep -q ready "$work/$1.leader"
+    in_time "the $1 program that campaigns: $(cat "$work/$1.leader")" grep -q ready "$work/$1.leader"
 }
 
 # Whether a process other than this one leads.
@@ -59,7 +60,7 @@ for language in c python node; do
     in_time "the $language program that follows" grep -q ready "$work/$language.follower"
 done
 for language in c python node; do
-    stand $language
+    campaign $language
 done
 "$bin/live" edit "$store" "$changes" &
 editor=$!
@@ -67,19 +68,19 @@ pid=none
 in_time "no process leads" led_by_other none
 : >"$work/killed"
 for _ in $(seq $kills); do
-    sleep 0.2 # it leads for a while
-    killed=$pid stood=$name
-    died=$(date +%s%N)
-    kill -9 "$killed" || fail "the leader was gone already: $(cat "$work/$stood.leader")"
-    wait "$killed" 2>/dev/null # the shell says nothing of it
-    in_time "no process leads after $stood" led_by_other "$killed"
-    # the new leader says when it began
-    in_time "$name does not say that it leads" test -s "$work/led.$name"
-    echo $(($(date +%s%N) - died)) >>"$work/killed"
-    stand "$stood"
+    sleep 0.2 # the leader leads for a while
+    killed=$pid former=$name
+    killed_at=$(date +%s%N)
+    kill -9 "$killed" || fail "the leader had already ended: $(cat "$work/$former.leader")"
+    wait "$killed" 2>/dev/null # hides the shell's message about the kill
+    in_time "no process leads after $former" led_by_other "$killed"
+    # the new leader prints the time when it began to lead
+    in_time "$name does not print that it leads" test -s "$work/led.$name"
+    echo $(($(date +%s%N) - killed_at)) >>"$work/killed"
+    campaign "$former"
 done
 wait $editor || fail "the editor"
 for at in 0 1 2; do
     wait "${followers[$at]}" || fail "a follower: $(cat "$work"/*.follower)"
 done
-"$python" tests/demo/live.py check "$store" "$work/killed" "$work"/{c,python,node}.followed || fail "who saw what"
+"$python" tests/demo/live.py check "$store" "$work/killed" "$work"/{c,python,node}.followed || fail "the comparison of the programs"

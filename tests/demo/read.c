@@ -1,9 +1,9 @@
-/* read STORE TREE STOP: reads the store while others import the tree into it, until a file STOP is
- * there, and ends with status 1 if it ever sees what no reader may see:
+/* read STORE TREE STOP: reads the store while other processes import the tree into it, until a file
+* STOP exists. It ends with status 1 if it reads one of these:
  *
- * - a revision lower than one it has seen;
- * - a directory of which a part is there (an importer puts it in one transaction);
- * - a file that is not what the tree has;
+ * - a revision lower than an earlier one;
+ * - a part of a directory (an importer puts it in one transaction);
+ * - a file that differs from the tree;
  * - a different number of keys at the same revision. */
 #include "common.h"
 #include "store.h"
@@ -16,10 +16,10 @@ static size_t files_read;
 
 static void no_skip(const char *path, const char *why)
 {
-    die("the copy has something that no copy can have, %s: %s", path, why);
+    die("unexpected entry in the copy: %s: %s", path, why);
 }
 
-/* Whether the path is there at the revision; if so it must be what the tree has. */
+/* Whether the path exists at the revision. If so it must be as in the tree. */
 static int is_there(const kv_db *db, int64_t revision, const char *root, const struct entry *entry)
 {
     kv_error *error = NULL;
@@ -33,7 +33,7 @@ static int is_there(const kv_db *db, int64_t revision, const char *root, const s
     if (there) {
         value = value_read(root, entry, &why);
         if (!value.data || value.len != kv->value.len || memcmp(value.data, kv->value.data, value.len))
-            die("%s is not in the store as it is in the tree", entry->path);
+            die("%s differs between the store and the tree", entry->path);
         free(value.data);
         files_read++;
     }
@@ -41,7 +41,7 @@ static int is_there(const kv_db *db, int64_t revision, const char *root, const s
     return there;
 }
 
-/* One transaction's worth, whole or not at all. At most 50 files of it, spread evenly. */
+/* Whether a transaction's files exist: all or none. Checks at most 50 of them, evenly spread. */
 static int batch_is_there(const kv_db *db, int64_t revision, const char *root, const struct tree *tree,
                           const struct batch *batch)
 {
@@ -50,7 +50,7 @@ static int batch_is_there(const kv_db *db, int64_t revision, const char *root, c
 
     for (i = batch->first + step; i < batch->last; i += step)
         if (is_there(db, revision, root, &tree->list[i]) != first)
-            die("of the directory of %s one part is there at revision %lld, another is not", tree->list[i].path,
+            die("the directory of %s is incomplete at revision %lld", tree->list[i].path,
                 (long long)revision);
     return first;
 }
@@ -77,7 +77,7 @@ int main(int argc, char **argv)
         last_round = access(argv[3], F_OK) == 0;
         now = store_revision(db);
         if (now < revision)
-            die("the revision went back from %lld to %lld", (long long)revision, (long long)now);
+            die("the revision decreased from %lld to %lld", (long long)revision, (long long)now);
         revisions += now > revision;
         revision = now;
         count = store_count(db, revision);
@@ -92,9 +92,9 @@ int main(int argc, char **argv)
         rounds++;
     } while (!last_round);
     if (there != plan.len || count != (int64_t)tree.len)
-        die("in the end %zu of %zu transactions and %lld of %zu keys are there", there, plan.len, (long long)count,
+        die("at the end %zu of %zu transactions and %lld of %zu keys exist", there, plan.len, (long long)count,
             tree.len);
-    printf("the reader: %zu rounds at %zu different revisions, %zu files read, every directory whole or not there\n",
+    printf("the reader: %zu rounds at %zu different revisions, %zu files read, no directory incomplete\n",
            rounds, revisions, files_read);
     free(plan.list);
     tree_free(&tree);

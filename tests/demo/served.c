@@ -1,6 +1,6 @@
-/* served STORE N: the part in C of the third act of the demo: N changes under shop/, half of them of
- * keys that others change too. Prints each as REVISION KEY VALUE, `-` for a deletion. served.py and
- * served.js do the same with `write`. */
+/* served STORE N: a writer of section 10 of the demo, in C. Makes N changes under shop/, half of
+* them to keys that other writers change too. Prints each as REVISION KEY VALUE, with `-` for a
+* deletion. served.py and served.js do the same with `write`. */
 #include "common.h"
 #include "store.h"
 
@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-/* One change; its revision. */
+/* Makes a change and returns its revision; 0 if there was nothing to delete. */
 static int64_t change(kv_db *db, const char *key, const char *value)
 {
     kv_error *error = NULL;

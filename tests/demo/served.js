@@ -1,7 +1,7 @@
-// served.js PART …: the parts of the third act of the demo in JavaScript; see served.py.
+// served.js PART …: the programs of section 10 of the demo in JavaScript; see served.py.
 //
-//     write STORE N      N changes under shop/, as served.c makes them; prints REVISION KEY VALUE
-//     tour TARGET        a shop's day on a new store: a directory, a server of ours, or an etcd cluster
+//     write STORE N      makes N changes under shop/, as served.c; prints REVISION KEY VALUE
+//     tour TARGET        makes various calls on a new store: a directory, kv serve, or an etcd cluster
 'use strict'
 
 const path = require('node:path')
@@ -55,16 +55,16 @@ async function tour(db) {
   const kept = await db.leaseTimeToLive(id, { keys: true })
   console.log('carts', kept.keys.map(text).sort(), 'for', kept.grantedTtlSeconds, 'seconds')
   await db.leaseRevoke(id)
-  console.log('carts are gone:', (await db.range({ prefix: 'cart/', countOnly: true })).count)
+  console.log('carts after the revocation:', (await db.range({ prefix: 'cart/', countOnly: true })).count)
   const lock = db.lock('till', 60)
   await lock.acquire()
-  console.log('one at the till since revision', lock.revision)
+  console.log('lock of the till at revision', lock.revision)
   await lock.release()
   const last = (await db.put('closed', '')).revision
   const watcher = db.watch({ startRevision: 2, prevKv: true })
   for await (const { revision, events } of watcher) {
     for (const { type, kv, prevKv } of events) {
-      // the name of a lock's key is a lease's
+      // the key of a lock has the id of a lease, which differs
       if (!text(kv.key).startsWith('till/')) {
         console.log('  ', revision, type, text(kv.key), text(kv.value), 'after', prevKv && text(prevKv.value))
       }
@@ -72,9 +72,9 @@ async function tour(db) {
     if (revision === last) break
   }
   const refused = (revision) => db.get('stock/apples', { revision }).catch(({ code }) => code)
-  console.log('tomorrow:', await refused(last + 1), 'now is', (await db.range({ limit: 1 })).revision)
+  console.log('a future revision:', await refused(last + 1), 'current revision', (await db.range({ limit: 1 })).revision)
   await db.compact(6)
-  console.log('yesterday:', await refused(5))
+  console.log('a compacted revision:', await refused(5))
 }
 
 async function main([part, target, changes]) {

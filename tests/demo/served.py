@@ -1,9 +1,9 @@
-"""served.py PART …: the parts of the third act of the demo in Python.
+"""served.py PART …: the programs of section 10 of the demo in Python.
 
-    write STORE N       N changes under shop/, as served.c makes them; prints REVISION KEY VALUE
-    tour TARGET         a shop's day on a new store: a directory, a server of ours, or an etcd cluster
+    write STORE N       makes N changes under shop/, as served.c; prints REVISION KEY VALUE
+    tour TARGET         makes various calls on a new store: a directory, kv serve, or an etcd cluster
     check SEEN WRITTEN…
-                        whether etcdctl's watch saw what the programs say that they wrote
+    checks that etcdctl's watch has exactly the changes that the programs printed
 """
 
 import base64
@@ -62,15 +62,15 @@ def tour(target: str) -> None:
         kept = db.lease_time_to_live(lease.id, keys=True)
         print("carts", sorted(key.decode() for key in kept.keys), "for", kept.granted_ttl_seconds, "seconds")
         db.lease_revoke(lease.id)
-        print("carts are gone:", db.range(prefix="cart/", count_only=True).count)
+        print("carts after the revocation:", db.range(prefix="cart/", count_only=True).count)
         with db.lock("till", 60) as lock:
-            print("one at the till since revision", lock.revision)
+            print("lock of the till at revision", lock.revision)
         last = db.put("closed", "").revision
         with db.watch(start_revision=2, prev_kv=True) as watcher:
             for batch in watcher:
                 for event in batch.events:
                     kv, prev = event.kv, event.prev_kv
-                    if not kv.key.startswith(b"till/"):  # the name of a lock's key is a lease's
+                    if not kv.key.startswith(b"till/"):  # the key of a lock has the id of a lease, which differs
                         print("  ", batch.revision, event.type, kv.key.decode(), kv.value.decode(),
                               "after", prev.value.decode() if prev else None)
                 if batch.revision == last:
@@ -78,12 +78,12 @@ def tour(target: str) -> None:
         try:
             db.get("stock/apples", revision=last + 1)
         except libkv.FutureRevisionError as error:
-            print("tomorrow:", error.code, "now is", db.range(limit=1).revision)
+            print("a future revision:", error.code, "current revision", db.range(limit=1).revision)
         db.compact(6)
         try:
             db.get("stock/apples", revision=5)
         except libkv.CompactedError as error:
-            print("yesterday:", error.code)
+            print("a compacted revision:", error.code)
 
 
 def check(seen: Path, written: list[Path]) -> None:
@@ -91,21 +91,21 @@ def check(seen: Path, written: list[Path]) -> None:
         return base64.b64decode(part or "").decode()
 
     events = [event for line in seen.read_text().splitlines() for event in json.loads(line).get("Events") or []]
-    saw = [
+    received = [
         f"{event['kv']['mod_revision']} {text(event['kv']['key'])} {'-' if event.get('type') else text(event['kv'].get('value'))}"
         for event in events
     ]
-    wrote = [line for path in written for line in path.read_text().splitlines()]
-    wrote.sort(key=lambda line: int(line.split()[0]))
-    end = saw.pop() if saw else ""
+    expected = [line for path in written for line in path.read_text().splitlines()]
+    expected.sort(key=lambda line: int(line.split()[0]))
+    end = received.pop() if received else ""
     if not end.endswith(" shop/end over"):
-        sys.exit(f"etcdctl did not see the end, but {end!r}")
-    for at, (a, b) in enumerate(zip(saw, wrote)):
+        sys.exit(f"the last event of etcdctl is not the end, but {end!r}")
+    for at, (a, b) in enumerate(zip(received, expected)):
         if a != b:
-            sys.exit(f"event {at + 1}: etcdctl saw {a!r}, but {b!r} was written")
-    if len(saw) != len(wrote):
-        sys.exit(f"etcdctl saw {len(saw)} changes, but {len(wrote)} were written")
-    print(f"etcdctl saw {len(saw)} changes of {len(written)} local programs: each once, in order, as it was written")
+            sys.exit(f"event {at + 1}: etcdctl has {a!r}, but {b!r} was written")
+    if len(received) != len(expected):
+        sys.exit(f"etcdctl has {len(received)} changes, but {len(expected)} were written")
+    print(f"etcdctl got {len(received)} changes of {len(written)} local programs, each once and in order")
 
 
 def main() -> None:

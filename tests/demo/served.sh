@@ -1,8 +1,8 @@
 #!/bin/bash
-# served.sh WORK: the third act of the demo, on the network. The store of the second act is served by
-# `kv serve`; an unmodified etcdctl reads and watches it while local programs in C, Python and Node
-# write, and what it saw is compared with what they wrote. Then the same programs in Python and Node
-# run on a directory, on `kv serve` and on a real etcd, with nothing changed but the address.
+# served.sh WORK: section 10 of the demo, the network. `kv serve` serves the store of section 9. An
+# unmodified etcdctl reads and watches it while local programs in C, Python and Node write, and the
+# events of etcdctl are compared with the writes. Then the same programs in Python and Node run on a
+# directory, on `kv serve` and on a real etcd; only the address changes.
 set -u -o pipefail
 cd "$(dirname "$0")/../.." || exit
 bin=$PWD/target/demo-bin
@@ -18,7 +18,7 @@ fail() {
     exit 1
 }
 
-# Ends what is still there, however this ends.
+# End all processes, even after a failure.
 trap 'kill $(jobs -p) 2>/dev/null; wait 2>/dev/null' EXIT
 
 # in_time WHAT COMMAND…: waits until the command succeeds.
@@ -35,7 +35,7 @@ free_port() {
     "$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
-# serve STORE: `kv serve` on $address, ready.
+# serve STORE: starts `kv serve` on $address and waits until it is ready.
 serve() {
     address=http://127.0.0.1:$(free_port)
     "$kv" serve "$1" --listen-client-urls "$address" 2>"$work/serve.log" &
@@ -48,8 +48,8 @@ if etcd=$(tests/fetch_etcd.sh 2>"$work/no-etcd"); then
 else
     etcdctl=()
     cat <<MISSING
-*** Neither etcd nor etcdctl can be had here: $(tail -n 1 "$work/no-etcd")
-*** Of this act only the part between our own programs is shown.
+*** etcd and etcdctl are not available: $(tail -n 1 "$work/no-etcd")
+*** Only libkv's own programs run in this section.
 MISSING
 fi
 
@@ -57,14 +57,14 @@ serve "$store"
 echo "kv serve, on $address"
 if [ ${#etcdctl[@]} -gt 0 ]; then
     etcdctl+=(--endpoints "$address")
-    # what the second act left: the last value of each setting that its follower in C saw
+    # the result of section 9: the last value of each setting that the follower in C got
     awk '{ last[$2] = $3 } END { for (key in last) print key, last[key] }' "$work/c.followed" | sort >"$work/settings"
     "${etcdctl[@]}" get --prefix config/ >"$work/got" || fail "etcdctl get"
     paste -d ' ' - - <"$work/got" | grep -v '^config/end ' | sort | cmp - "$work/settings" ||
-        fail "etcdctl reads other settings than the program in C saw"
-    echo "etcdctl reads the $(wc -l <"$work/settings") settings as the follower in C saw them last"
-    revision=$("$bin/ask" "$store" revision) || fail "the revision"
-    "${etcdctl[@]}" watch --prefix shop/ --rev $((revision + 1)) -w json >"$work/etcdctl.saw" &
+        fail "etcdctl reads other settings than the program in C"
+    echo "etcdctl reads the same $(wc -l <"$work/settings") settings as the follower in C"
+    revision=$("$bin/query" "$store" revision) || fail "the revision"
+    "${etcdctl[@]}" watch --prefix shop/ --rev $((revision + 1)) -w json >"$work/etcdctl.events" &
     watcher=$!
 fi
 "$bin/served" "$store" "$changes" >"$work/wrote.c" & writers=($!)
@@ -75,16 +75,16 @@ for writer in "${writers[@]}"; do
 done
 if [ ${#etcdctl[@]} -gt 0 ]; then
     "${etcdctl[@]}" put shop/end over >"$work/end" || fail "etcdctl put: $(cat "$work/end")"
-    # its key in base64
-    in_time "etcdctl does not see the end" grep -q c2hvcC9lbmQ= "$work/etcdctl.saw"
+    # the key shop/end in base64
+    in_time "etcdctl does not get the end" grep -q c2hvcC9lbmQ= "$work/etcdctl.events"
     kill "$watcher"
     wait "$watcher" 2>/dev/null
-    "$python" tests/demo/served.py check "$work/etcdctl.saw" "$work"/wrote.{c,python,node} || fail "what etcdctl saw"
+    "$python" tests/demo/served.py check "$work/etcdctl.events" "$work"/wrote.{c,python,node} || fail "the events of etcdctl"
 fi
 kill "$server"
 wait "$server" || fail "kv serve ends with status $?: $(cat "$work/serve.log")"
 
-# tours WHERE TARGET LANGUAGE: the tour of a language there; another must follow on an empty store.
+# tour WHERE TARGET LANGUAGE: runs the tour of a language on an empty store.
 tour() {
     case $3 in
     python) "$python" tests/demo/served.py tour "$2" ;;

@@ -13,7 +13,7 @@ import (
 	"libkv/tests/check"
 )
 
-// A client of the API server, by hand, so that what is checked is what the server sends.
+// A plain HTTP client of the API server, so that the checks compare exactly what the server sends.
 type client struct {
 	base string
 	http *http.Client
@@ -49,7 +49,7 @@ type list struct {
 	Items []object `json:"items"`
 }
 
-// The server's error. What a refused list offers to go on with is in Continue.
+// The server's error. If a list is refused, Continue has the token to continue it.
 type failure struct {
 	Code     int    `json:"code"`
 	Reason   string `json:"reason"`
@@ -85,36 +85,36 @@ func (c *client) open(ctx context.Context, method, path string, body any) (*http
 	if method == "PATCH" {
 		request.Header.Set("Content-Type", "application/merge-patch+json")
 	}
-	answer, err := c.http.Do(request)
+	response, err := c.http.Do(request)
 	if err != nil {
 		return nil, err
 	}
-	if answer.StatusCode >= 300 {
-		defer answer.Body.Close()
-		text, _ := io.ReadAll(answer.Body)
-		failure := &failure{Code: answer.StatusCode, Message: string(text)}
+	if response.StatusCode >= 300 {
+		defer response.Body.Close()
+		text, _ := io.ReadAll(response.Body)
+		failure := &failure{Code: response.StatusCode, Message: string(text)}
 		json.Unmarshal(text, failure)
 		return nil, failure
 	}
-	return answer, nil
+	return response, nil
 }
 
-// raw returns the body of an answer.
+// raw returns the body of a response.
 func (c *client) raw(ctx context.Context, method, path string, body any) ([]byte, error) {
-	answer, err := c.open(ctx, method, path, body)
+	response, err := c.open(ctx, method, path, body)
 	if err != nil {
 		return nil, err
 	}
-	defer answer.Body.Close()
-	return io.ReadAll(answer.Body)
+	defer response.Body.Close()
+	return io.ReadAll(response.Body)
 }
 
-func call[T any](ctx context.Context, c *client, method, path string, body any) (answer T, err error) {
+func call[T any](ctx context.Context, c *client, method, path string, body any) (response T, err error) {
 	text, err := c.raw(ctx, method, path, body)
 	if err == nil {
-		err = json.Unmarshal(text, &answer)
+		err = json.Unmarshal(text, &response)
 	}
-	return answer, err
+	return response, err
 }
 
 // note is an object that is not stored yet. Its group is the value of a label.
@@ -149,7 +149,7 @@ func (c *client) clear(ctx context.Context) error {
 	return err
 }
 
-// query has names and values by turns, "limit", "10".
+// query encodes alternating names and values, such as "limit", "10".
 func query(words ...string) string {
 	values := url.Values{}
 	for i := 0; i < len(words); i += 2 {
@@ -171,7 +171,7 @@ func (o object) revision() int64 {
 	return revision(o.Metadata.ResourceVersion)
 }
 
-// names has "name=number" for each object, in the order of the list.
+// names returns "name=number" for each object, in the order of the list.
 func (l list) names() []string {
 	texts := []string{}
 	for _, o := range l.Items {
@@ -180,7 +180,7 @@ func (l list) names() []string {
 	return texts
 }
 
-// An event of a watch. A watch that failed has sent its failure.
+// An event of a watch. Failure is set if the watch failed.
 type event struct {
 	Type    string
 	Object  object
@@ -193,15 +193,15 @@ func (e event) text() string {
 
 // watch sends events until the server ends the watch or ctx ends.
 func (c *client) watch(ctx context.Context, words ...string) (<-chan event, error) {
-	answer, err := c.open(ctx, "GET", notes+query(append(words, "watch", "1")...), nil)
+	response, err := c.open(ctx, "GET", notes+query(append(words, "watch", "1")...), nil)
 	if err != nil {
 		return nil, err
 	}
 	events := make(chan event)
 	go func() {
 		defer close(events)
-		defer answer.Body.Close()
-		decoder := json.NewDecoder(answer.Body)
+		defer response.Body.Close()
+		decoder := json.NewDecoder(response.Body)
 		for {
 			var line struct {
 				Type   string          `json:"type"`
@@ -231,7 +231,7 @@ func (c *client) watch(ctx context.Context, words ...string) (<-chan event, erro
 	return events, nil
 }
 
-// code is the HTTP status of a refusal, and 0 for any other error and for none.
+// code returns the HTTP status of a refusal, and 0 for other errors and for nil.
 func code(err error) int {
 	if failure, ok := err.(*failure); ok {
 		return failure.Code

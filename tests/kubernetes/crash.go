@@ -11,14 +11,16 @@ import (
 	"libkv/tests/check"
 )
 
-// What writers wrote: the acknowledged objects, and the names without an answer.
+// The results of the writers: the acknowledged objects, and the names of objects without a
+// response.
 type written struct {
 	mutex        sync.Mutex
 	acknowledged []object
 	unknown      map[string]bool
 }
 
-// writeUntil creates objects with four clients until stop is closed. What is refused is not tried again.
+// writeUntil creates objects with four clients until stop is closed. A refused object is not tried
+// again.
 func writeUntil(ctx context.Context, s *setup, stop <-chan struct{}) (*written, *sync.WaitGroup) {
 	w, group := &written{unknown: map[string]bool{}}, &sync.WaitGroup{}
 	for writer := range 4 {
@@ -56,8 +58,8 @@ func (w *written) count() int {
 	return len(w.acknowledged)
 }
 
-// The store is killed three times while four clients write and two watch: what was acknowledged is there, no revision
-// is given twice, and the watches go on.
+// The store is killed three times while four clients write and two watch. Acknowledged objects must
+// exist, no revision may be assigned twice, and the watches must continue.
 func storeIsKilled(ctx context.Context, s *setup, c *check.Counts) {
 	from := check.Must(s.uncached.list(ctx)).Metadata.ResourceVersion
 	inner, cancel := context.WithCancel(ctx)
@@ -67,14 +69,14 @@ func storeIsKilled(ctx context.Context, s *setup, c *check.Counts) {
 	w, group := writeUntil(ctx, s, stop)
 	for range 3 {
 		enough := w.count() + 40
-		check.Until(ctx, "writes go on", func() bool { return w.count() >= enough })
+		check.Until(ctx, "writes continue", func() bool { return w.count() >= enough })
 		s.store.end(syscall.SIGKILL)
 		if err := s.store.run(); err != nil {
 			check.Stop(err)
 		}
 	}
 	enough := w.count() + 40
-	check.Until(ctx, "writes go on after the last restart", func() bool { return w.count() >= enough })
+	check.Until(ctx, "writes continue after the last restart", func() bool { return w.count() >= enough })
 	close(stop)
 	group.Wait()
 	check.Until(ctx, "a last object", func() bool {
@@ -84,7 +86,7 @@ func storeIsKilled(ctx context.Context, s *setup, c *check.Counts) {
 	stored := check.Must(s.uncached.list(ctx))
 	survivors(c, w, stored)
 	cached := check.Must(s.cached.list(ctx))
-	c.Equal("the cache has what the store has", cached.names(), stored.names())
+	c.Equal("the cache equals the store", cached.names(), stored.names())
 	for i, f := range followers {
 		select {
 		case <-f.done:
@@ -96,10 +98,10 @@ func storeIsKilled(ctx context.Context, s *setup, c *check.Counts) {
 	}
 }
 
-// compare counts the checks of a watch from before the first of these objects.
+// compare checks the events of a watch that started before the first of these objects.
 func (f *follower) compare(c *check.Counts, name string, stored list) {
 	c.Equal(name+": watches that expired", f.expired, 0)
-	c.Equal(name+": events that are wrong", f.wrong, []string(nil))
+	c.Equal(name+": wrong events", f.wrong, []string(nil))
 	all := []string{}
 	for _, o := range stored.Items {
 		all = append(all, o.Metadata.Name)
@@ -108,13 +110,13 @@ func (f *follower) compare(c *check.Counts, name string, stored list) {
 	c.Equal(name+": each object is one event", f.added, all)
 }
 
-// survivors compares what writers know with what is stored.
+// survivors compares the results of the writers with the stored objects.
 func survivors(c *check.Counts, w *written, stored list) {
 	found, revisions := map[string]int64{}, map[int64]string{}
 	for _, o := range stored.Items {
 		found[o.Metadata.Name] = o.revision()
 		if other := revisions[o.revision()]; other != "" {
-			c.Equal("a revision of one object", o.Metadata.Name, other)
+			c.Equal("each object has its own revision", o.Metadata.Name, other)
 		}
 		revisions[o.revision()] = o.Metadata.Name
 	}
@@ -131,6 +133,6 @@ func survivors(c *check.Counts, w *written, stored list) {
 			c.Equal("an object that was not written", name, "")
 		}
 	}
-	fmt.Printf("%d objects acknowledged, %d without an answer, %d of them stored\n",
+	fmt.Printf("%d objects acknowledged, %d without a response, %d of them stored\n",
 		len(w.acknowledged), len(w.unknown), len(found)-1)
 }

@@ -14,14 +14,14 @@ import (
 	"libkv/tests/check"
 )
 
-// pages lists in pages of 10 while others write: all pages are of the revision of the first.
+// pages lists in pages of 10 during writes. All pages must have the revision of the first.
 func pages(ctx context.Context, s *setup, c *check.Counts) {
 	for _, server := range []*apiServer{s.cached, s.uncached} {
 		fill(ctx, s.cached, "page", 35)
 		should := check.Must(server.list(ctx))
 		first := check.Must(server.list(ctx, "limit", "10"))
 		c.Equal(server.name+": the first page", first.names(), should.names()[:10])
-		c.Equal(server.name+": what remains", first.Metadata.RemainingItemCount, 25)
+		c.Equal(server.name+": the remaining items", first.Metadata.RemainingItemCount, 25)
 		changed := should.Items[20]
 		changed.Spec.Number = 1000
 		check.Must(s.cached.update(ctx, changed))
@@ -60,8 +60,8 @@ func listsOfARevision(ctx context.Context, s *setup, c *check.Counts) {
 	}
 }
 
-// A list without a resourceVersion has all writes that were finished before it. The API server takes it from its
-// cache if the store's version is one whose progress requests it trusts.
+// A list without a resourceVersion has all writes that were finished before it. The API server
+// reads it from its cache if the version of the store supports progress requests.
 func listsFromTheCache(ctx context.Context, s *setup, c *check.Counts) {
 	fromCache := func() float64 {
 		return metric(check.Must(s.cached.raw(ctx, "GET", "/metrics", nil)), "apiserver_watch_cache_consistent_read_total",
@@ -71,7 +71,7 @@ func listsFromTheCache(ctx context.Context, s *setup, c *check.Counts) {
 	before, missing := fromCache(), 0
 	for i := range 20 {
 		name := fmt.Sprintf("new-%02d", i)
-		// by the other server, so that the cache has it by its watch alone
+		// written through the other server, so that the cache gets it only by its watch
 		check.Must(s.uncached.create(ctx, note(name, "cache", i)))
 		if !slices.Contains(check.Must(s.cached.list(ctx)).names(), fmt.Sprintf("%s=%d", name, i)) {
 			missing++
@@ -107,7 +107,7 @@ func (h *history) add(o object) {
 	h.revisions[o.Metadata.Name] = append(h.revisions[o.Metadata.Name], o.revision())
 }
 
-// differences has the objects of a list that are not as they were at the list's revision.
+// differences returns the objects of a list that differ from the state at the list's revision.
 func (h *history) differences(l list) []string {
 	h.mutex.Lock()
 	defer h.mutex.Unlock()
@@ -126,7 +126,7 @@ func (h *history) differences(l list) []string {
 	return texts
 }
 
-// writeLarge creates 40 objects of 200 kB: a list of 8 MB takes the store several messages.
+// writeLarge creates 40 objects of 200 kB: the store sends a list of 8 MB in several messages.
 func writeLarge(ctx context.Context, s *setup) *history {
 	h := &history{revisions: map[string][]int64{}}
 	for i := range 40 {
@@ -137,7 +137,8 @@ func writeLarge(ctx context.Context, s *setup) *history {
 	return h
 }
 
-// keepWriting updates the first and the last objects by turns until the function it returns is called.
+// keepWriting updates the first and the last objects alternately until the returned function is
+// called.
 func keepWriting(ctx context.Context, s *setup, h *history) (stop func() error) {
 	last, done := make(chan struct{}), make(chan error, 1)
 	patch := func(i int) error {
@@ -169,7 +170,7 @@ func keepWriting(ctx context.Context, s *setup, h *history) (stop func() error) 
 	}
 }
 
-// A list from the store has the content of the revision that it names, whatever is written meanwhile.
+// A list from the store has the content of its revision, even if objects are written meanwhile.
 func listsDuringWrites(ctx context.Context, s *setup, c *check.Counts) {
 	h := writeLarge(ctx, s)
 	stop := keepWriting(ctx, s, h)
@@ -187,7 +188,8 @@ func listsDuringWrites(ctx context.Context, s *setup, c *check.Counts) {
 	c.Equal(fmt.Sprintf("lists of 10 that differ from their revision %q", first), different, 0)
 }
 
-// The cache begins with a list and goes on with a watch. What is written between the two must not be missing.
+// The cache begins with a list and continues with a watch. It must not miss a write between the
+// two.
 func cacheStartsDuringWrites(ctx context.Context, s *setup, c *check.Counts) {
 	h := writeLarge(ctx, s)
 	for round := range 3 {
@@ -215,6 +217,6 @@ func cacheStartsDuringWrites(ctx context.Context, s *setup, c *check.Counts) {
 		for deadline := time.Now().Add(5 * time.Second); !same() && time.Now().Before(deadline); {
 			time.Sleep(100 * time.Millisecond)
 		}
-		c.True(fmt.Sprintf("round %d: the cache has what the store has", round), same())
+		c.True(fmt.Sprintf("round %d: the cache equals the store", round), same())
 	}
 }

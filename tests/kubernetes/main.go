@@ -1,6 +1,6 @@
-// kubernetes STORE APISERVER DIR: an unmodified API server of Kubernetes on `kv serve`. STORE is the program kv, or
-// etcd, which has to pass the same checks. APISERVER is the program of k8s.io/apiextensions-apiserver. What the
-// processes write goes to DIR.
+// kubernetes STORE APISERVER DIR: tests an unmodified API server of Kubernetes on `kv serve`. STORE
+// is the program kv, or etcd, which has to pass the same checks. APISERVER is the program of
+// k8s.io/apiextensions-apiserver. DIR is for the files of the processes.
 package main
 
 import (
@@ -12,14 +12,14 @@ import (
 	"libkv/tests/check"
 )
 
-// Time for one group, and for one wait inside of it.
+// The time limits of a group and of a single wait.
 const (
 	groupLimit = 100 * time.Second
 	waitLimit  = 30 * time.Second
 )
 
-// The setup of all groups: one store, and two API servers on it. One has a watch cache, as usual. The other reads
-// every list from the store.
+// The setup of all groups: one store, and two API servers on it. One has a watch cache, as usual.
+// The other reads every list from the store.
 type setup struct {
 	store    *store
 	cached   *apiServer
@@ -58,7 +58,7 @@ func main() {
 	} {
 		start := time.Now()
 		counts.Group(group.name, groupLimit, func(ctx context.Context) {
-			// what the group before left, if it was stopped too
+			// also if the group before was stopped early
 			if i > 0 {
 				check.Must(0, s.uncached.clear(ctx))
 			}

@@ -29,7 +29,8 @@ var noteDefinition = map[string]any{
 	},
 }
 
-// definition makes our resource. Each server serves it as soon as its watch has it.
+// definition creates our resource. Each server serves it once its watch has delivered the
+// definition.
 func definition(ctx context.Context, s *setup, c *check.Counts) {
 	_, err := s.cached.raw(ctx, "POST", definitions, noteDefinition)
 	c.Equal("create", err, nil)
@@ -62,7 +63,7 @@ func objects(ctx context.Context, s *setup, c *check.Counts) {
 	again := check.Must(s.cached.create(ctx, note("a", "objects", 3)))
 	c.True("a new object of the same name has another uid", again.Metadata.UID != made.Metadata.UID)
 	c.Equal("delete of a collection", s.cached.clear(ctx), nil)
-	c.Equal("nothing is left", check.Must(s.uncached.list(ctx)).names(), []string{})
+	c.Equal("no object remains", check.Must(s.uncached.list(ctx)).names(), []string{})
 }
 
 func conflicts(ctx context.Context, s *setup, c *check.Counts) {
@@ -73,14 +74,14 @@ func conflicts(ctx context.Context, s *setup, c *check.Counts) {
 	changed.Spec.Number = 2
 	_, err := s.cached.update(ctx, changed)
 	c.Equal("update with an old resourceVersion", code(err), http.StatusConflict)
-	c.Equal("it changes nothing", check.Must(s.uncached.get(ctx, "a")), second)
+	c.Equal("the object is unchanged", check.Must(s.uncached.get(ctx, "a")), second)
 	preconditions := map[string]any{"preconditions": map[string]string{"resourceVersion": first.Metadata.ResourceVersion}}
 	_, err = s.cached.raw(ctx, "DELETE", notes+"/a", preconditions)
 	c.Equal("delete with an old resourceVersion", code(err), http.StatusConflict)
 	counter(ctx, s, c)
 }
 
-// Four clients of two servers add one, ten times each. A conflict is tried again.
+// Four clients of two servers add one, ten times each. A conflict causes another attempt.
 func counter(ctx context.Context, s *setup, c *check.Counts) {
 	check.Must(s.cached.create(ctx, note("counter", "conflicts", 0)))
 	var group sync.WaitGroup

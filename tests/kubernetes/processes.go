@@ -22,7 +22,7 @@ import (
 	"time"
 )
 
-// A process that this program starts, ends and starts again with the same command line.
+// A process that this program can start and end repeatedly.
 type process struct {
 	name    string
 	program string
@@ -32,7 +32,7 @@ type process struct {
 	ended   chan error
 }
 
-// start returns when ready does.
+// start starts the process and returns when ready returns nil.
 func (p *process) start(ready func() error) error {
 	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -41,7 +41,7 @@ func (p *process) start(ready func() error) error {
 	defer log.Close()
 	p.command = exec.Command(p.program, p.args...)
 	p.command.Stdout, p.command.Stderr = log, log
-	// no process outlives this one
+	// the kernel kills the process when this program ends
 	p.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := p.command.Start(); err != nil {
 		return err
@@ -65,7 +65,7 @@ func (p *process) start(ready func() error) error {
 	}
 }
 
-// end sends a signal and waits for the end. It kills what does not end.
+// end sends a signal and waits for the end. It kills a process that does not end.
 func (p *process) end(signal syscall.Signal) {
 	if p.command == nil {
 		return
@@ -108,32 +108,32 @@ func newStore(program, dir string) (*store, error) {
 
 func (s *store) run() error {
 	return s.start(func() error {
-		answer, err := http.Get(s.url + "/health")
+		response, err := http.Get(s.url + "/health")
 		if err != nil {
 			return err
 		}
-		defer answer.Body.Close()
-		if answer.StatusCode != http.StatusOK {
-			return errors.New(answer.Status)
+		defer response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			return errors.New(response.Status)
 		}
 		return nil
 	})
 }
 
-// compact discards what is older than a revision. It uses the JSON gateway.
+// compact discards revisions below this one. It uses the JSON gateway.
 func (s *store) compact(ctx context.Context, revision int64) error {
 	body := strings.NewReader(fmt.Sprintf(`{"revision": "%d", "physical": true}`, revision))
 	request, err := http.NewRequestWithContext(ctx, "POST", s.url+"/v3/kv/compaction", body)
 	if err != nil {
 		return err
 	}
-	answer, err := http.DefaultClient.Do(request)
+	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return err
 	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("compaction: %s", answer.Status)
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("compaction: %s", response.Status)
 	}
 	return nil
 }
@@ -149,7 +149,8 @@ func newAPIServer(name, program, dir string, store *store, certificates *certifi
 	if err != nil {
 		return nil, err
 	}
-	// Kubernetes' main API server has users and namespaces. Here is none, and no request needs it.
+	// Users and namespaces belong to the main API server of Kubernetes. There is none here, and no
+	// request needs it.
 	kubeconfig := filepath.Join(dir, "kubeconfig")
 	if err := os.WriteFile(kubeconfig, []byte(noCoreServer), 0o600); err != nil {
 		return nil, err
@@ -183,7 +184,7 @@ func (a *apiServer) run() error {
 	return a.start(func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		// the informers of the main API server have no source here
+		// the informers of objects of the main API server have no source here
 		_, err := a.raw(ctx, "GET", "/readyz?exclude=informer-sync", nil)
 		return err
 	})
@@ -228,7 +229,8 @@ func freePort() (int, error) {
 	return listener.Addr().(*net.TCPAddr).Port, nil
 }
 
-// An authority, the server's certificate and a client's: the client is an administrator by its group.
+// An authority, and certificates of the server and of a client. The group of the client makes it an
+// administrator.
 type certificates struct {
 	dir    string
 	client tls.Certificate
@@ -272,7 +274,7 @@ func newCertificates(dir string) (*certificates, error) {
 	return c, err
 }
 
-// issue writes NAME.crt and NAME.key. Without a parent's key the certificate signs itself.
+// issue writes NAME.crt and NAME.key. Without the key of a parent the certificate is self-signed.
 func (c *certificates) issue(name string, template, parent *x509.Certificate, parentKey any) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

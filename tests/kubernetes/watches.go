@@ -49,7 +49,8 @@ func watches(ctx context.Context, s *setup, c *check.Counts) {
 	}
 }
 
-// A bookmark has the revision up to which the watcher has everything, so that it can resume from there.
+// A bookmark has the revision up to which the watcher has received every event, so that it can
+// resume there.
 func bookmarks(ctx context.Context, s *setup, c *check.Counts) {
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -64,8 +65,8 @@ func bookmarks(ctx context.Context, s *setup, c *check.Counts) {
 	_, end := collect(ctx, initial, 1)
 	c.Equal("the bookmark after them", []string{end.Type, end.Object.Metadata.Annotations["k8s.io/initial-events-end"]},
 		[]string{"BOOKMARK", "true"})
-	c.True("it is not older than the list before", end.Object.revision() >= revision(before))
-	// the server sends one shortly before it ends a watch
+	c.True("the bookmark is not older than the list", end.Object.revision() >= revision(before))
+	// the server sends a bookmark shortly before it ends a watch
 	timed := check.Must(s.cached.watch(inner, "resourceVersion", before, "allowWatchBookmarks", "true", "timeoutSeconds", "5"))
 	made := check.Must(s.cached.create(ctx, note("mark-new", "mark", 6)))
 	types := []string{}
@@ -83,7 +84,8 @@ func bookmarks(ctx context.Context, s *setup, c *check.Counts) {
 	c.Equal("a watch from the bookmark", next, []string{"DELETED mark-new=6"})
 }
 
-// What compaction has discarded is 410 Gone with the reason Expired, and a list offers a way to go on.
+// Requests for compacted revisions fail with 410 Gone and the reason Expired. For a list the error
+// has a token to continue it.
 func compaction(ctx context.Context, s *setup, c *check.Counts) {
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -108,14 +110,14 @@ func compaction(ctx context.Context, s *setup, c *check.Counts) {
 	events := check.Must(s.uncached.watch(inner, "resourceVersion", old.Metadata.ResourceVersion))
 	expired("a watch of the compacted past", failureOf(check.Next(ctx, events)))
 	rest := check.Must(s.uncached.list(ctx, "continue", refusal.Metadata.Continue))
-	c.Equal("the rest of the list, of now", []any{len(rest.Items), rest.Items[0].Metadata.Name, revision(rest.Metadata.ResourceVersion) >= last.revision()},
+	c.Equal("the rest of the list, as of the current revision", []any{len(rest.Items), rest.Items[0].Metadata.Name, revision(rest.Metadata.ResourceVersion) >= last.revision()},
 		[]any{16, "compact-010", true})
 	from := check.Must(s.uncached.watch(inner, "resourceVersion", last.Metadata.ResourceVersion))
 	check.Must(0, s.uncached.delete(ctx, "compact-002"))
 	seen, _ := collect(ctx, from, 1)
 	c.Equal("a watch from the compacted revision", seen, []string{"DELETED compact-002=2"})
 	seen, _ = collect(ctx, running, 3)
-	c.Equal("a watch that was there before", seen,
+	c.Equal("a watch that started before the compaction", seen,
 		[]string{"DELETED compact-001=1", "ADDED compact-new=0", "DELETED compact-002=2"})
 }
 
@@ -139,16 +141,16 @@ func apiServerRestarts(ctx context.Context, s *setup, c *check.Counts) {
 		return err == nil
 	})
 	after := check.Must(s.cached.list(ctx))
-	c.Equal("nothing is lost", after.names(), append([]string{"meanwhile=1"}, before.names()...))
+	c.Equal("no object is lost", after.names(), append([]string{"meanwhile=1"}, before.names()...))
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
 	events := check.Must(s.cached.watch(inner, "resourceVersion", made.Metadata.ResourceVersion))
 	check.Must(0, s.uncached.delete(ctx, "meanwhile"))
 	seen, _ := collect(ctx, events, 1)
-	c.Equal("a watch goes on", seen, []string{"DELETED meanwhile=1"})
+	c.Equal("a watch continues", seen, []string{"DELETED meanwhile=1"})
 }
 
-// What a watch has sent. The fields are complete when done is closed.
+// The events of a watch. The fields are complete when done is closed.
 type follower struct {
 	added   []string
 	wrong   []string
@@ -156,7 +158,8 @@ type follower struct {
 	done    chan struct{}
 }
 
-// follow watches from a revision until the object "last" is created. Where a watch ends, the next one resumes.
+// follow watches from a revision until the object "last" is created. If a watch ends, the next one
+// resumes there.
 func follow(ctx context.Context, server *apiServer, from string) *follower {
 	f := &follower{done: make(chan struct{})}
 	go func() {

@@ -22,7 +22,7 @@ pub struct Notation {
 }
 
 impl Notation {
-    /// The bytes that an argument stands for.
+    /// The bytes of an argument.
     pub fn parse(self, argument: &OsStr) -> Result<Vec<u8>, NotationError> {
         let bytes = argument.as_bytes();
         let read = match self {
@@ -53,7 +53,7 @@ impl Notation {
     }
 }
 
-/// An argument that is not written as [`Notation`] says.
+/// An argument that does not follow its [`Notation`].
 #[derive(Debug)]
 pub struct NotationError(pub String);
 

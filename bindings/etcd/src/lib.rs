@@ -19,14 +19,14 @@
 //! [`open`] returns the same [`libkv::Db`] for a cluster as for a store, and the same program runs
 //! on both. The differences:
 //!
-//! - **Every call waits for the network**, reads too. [`libkv::Db::is_remote`] tells it apart;
+//! - **Every call waits for the network**, reads too. [`libkv::Db::is_remote`] is true;
 //!   [`libkv::Db::submit`] also submits reads. Submitted requests run concurrently on a cluster: a
 //!   program that needs an order waits for each response, or puts the requests into one txn.
 //! - **Endpoints.** One is used at a time, over one connection, with all calls, watches and
 //!   keep-alives on it; the first one is chosen at random. When it fails, or has lost its leader,
 //!   another one is used: reads are sent again, for the time of `request_timeout_ms`. A write is
 //!   sent again only if no server can have received it; otherwise the call returns
-//!   `unknown_outcome`, whose message says how to find out. If no endpoint can be reached for
+//!   `unknown_outcome`, whose message explains how to find out. If no endpoint can be reached for
 //!   `connect_timeout_ms`, the call returns `unavailable`, which names each endpoint with its
 //!   reason.
 //! - **`keep_alive_ms`** is the time without received data after which a connection is probed;

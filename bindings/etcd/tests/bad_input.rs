@@ -1,7 +1,6 @@
-//! What comes to the server's port that is no proper HTTP/2, no proper TLS, or too much of either:
-//! an error or a closed connection, bounded memory, the store untouched, others served meanwhile.
-//! JSON that is none is in `gateway_abuse.rs`, floods of watches are in
-//! `bindings/etcd/tests/watch_load.rs`.
+//! Invalid HTTP/2, invalid TLS and floods of either. The server must return an error or close the
+//! connection, bound its memory, leave the store unchanged and serve other clients meanwhile.
+//! Invalid JSON is tested in `gateway_abuse.rs`, floods of watches in `watch_load.rs`.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -19,7 +18,7 @@ use libkv_test_support::deadline::deadline;
 use libkv_test_support::http::Http;
 use libkv_test_support::served::Served;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const WAIT_LIMIT: Duration = Duration::from_secs(20);
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -50,14 +49,17 @@ fn range_headers() -> Vec<u8> {
 fn connect(served: &Served) -> TcpStream {
     let stream =
         TcpStream::connect(served.url().split_once("://").expect("a URL").1).expect("it listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
     stream
-        .set_write_timeout(Some(PATIENCE))
+        .set_read_timeout(Some(WAIT_LIMIT))
+        .expect("a time-out");
+    stream
+        .set_write_timeout(Some(WAIT_LIMIT))
         .expect("a time-out");
     stream
 }
 
-/// Sends this, as far as it is taken, and reads until the server closes; says how it ended.
+/// Sends these bytes until the server stops reading. Returns whether the server then closed the
+/// connection or left it open.
 fn sent(served: &Served, bytes: &[u8]) -> &'static str {
     let mut stream = connect(served);
     let _ = stream.write_all(bytes);
@@ -68,9 +70,9 @@ fn sent(served: &Served, bytes: &[u8]) -> &'static str {
     }
 }
 
-/// Others are served, and the store is as it was.
-fn unharmed(served: &Served, revision: i64) {
-    let cluster = libkv_etcd::open(served.url(), Options::new()).expect("it can be connected to");
+/// Asserts that other clients are served, and that the store is unchanged.
+fn check_unchanged(served: &Served, revision: i64) {
+    let cluster = libkv_etcd::open(served.url(), Options::new()).expect("connected");
     assert_eq!(
         cluster
             .range(libkv::Range::new("k"))
@@ -82,7 +84,7 @@ fn unharmed(served: &Served, revision: i64) {
 }
 
 #[test]
-fn frames_against_the_rules_end_their_connection() {
+fn frames_that_are_invalid_end_their_connection() {
     let _deadline = deadline();
     let served = Served::start("frames");
     let hello = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
@@ -90,40 +92,40 @@ fn frames_against_the_rules_end_their_connection() {
     let huge = [&[0xff, 0xff, 0xff, DATA, 0, 0, 0, 0, 1][..], &[0; 100_000]].concat();
     for (name, bytes) in [
         (
-            "a preface that goes on otherwise",
+            "a preface with a wrong end",
             [&PREFACE[..20], b"XX\r\n\r\n"].concat(),
         ),
         (
-            "no settings first",
+            "a first frame that is not settings",
             [PREFACE, &frame(DATA, 0, 1, b"x")].concat(),
         ),
         ("a frame of 16 MiB", then(&[huge])),
-        ("data of no stream", then(&[frame(DATA, 0, 0, b"x")])),
+        ("data on stream 0", then(&[frame(DATA, 0, 0, b"x")])),
         (
             "data of a stream that was never opened",
             then(&[frame(DATA, 0, 7, b"x")]),
         ),
         (
-            "a stream of an even number",
+            "a stream with an even number",
             then(&[frame(HEADERS, END_HEADERS, 2, &range_headers())]),
         ),
         (
-            "headers that cannot be read",
+            "headers that cannot be decoded",
             then(&[frame(HEADERS, END_HEADERS, 1, &[0xff; 64])]),
         ),
         (
-            "headers of an index that is not there",
+            "a header with an unknown index",
             then(&[frame(HEADERS, END_HEADERS, 1, &[0xfe])]),
         ),
         (
-            "headers and then another frame",
+            "another frame between headers and their continuation",
             then(&[
                 frame(HEADERS, 0, 1, &range_headers()),
                 frame(PING, 0, 0, &[0; 8]),
             ]),
         ),
         (
-            "a continuation of nothing",
+            "a continuation without headers",
             then(&[frame(CONTINUATION, END_HEADERS, 1, &[0x83])]),
         ),
         (
@@ -140,7 +142,7 @@ fn frames_against_the_rules_end_their_connection() {
             then(&[frame(WINDOW_UPDATE, 0, 0, &[0x7f, 0xff, 0xff, 0xff])]),
         ),
         (
-            "a reset of no stream",
+            "a reset of stream 0",
             then(&[frame(RST_STREAM, 0, 0, &[0; 4])]),
         ),
         (
@@ -156,7 +158,7 @@ fn frames_against_the_rules_end_their_connection() {
     ] {
         assert_eq!(sent(&served, &bytes), "closed", "{name}");
     }
-    unharmed(&served, 1);
+    check_unchanged(&served, 1);
 }
 
 /// Sends a put with this path, and reads the frames of its stream: their kinds, up to the end.
@@ -173,7 +175,7 @@ fn put_at(served: &Served, path: &str) -> Vec<u8> {
     ];
     stream
         .write_all(&[PREFACE, &frames.concat()].concat())
-        .expect("it is taken");
+        .expect("sent");
     let mut kinds = Vec::new();
     loop {
         let mut head = [0; 9];
@@ -191,7 +193,7 @@ fn put_at(served: &Served, path: &str) -> Vec<u8> {
     }
 }
 
-/// Checks by path, of proxies and of policies, do not know it.
+/// Proxies and policies that check paths do not recognise a path without its slash.
 #[test]
 fn path_without_a_slash_is_not_served() {
     let _deadline = deadline();
@@ -242,7 +244,7 @@ fn random_bytes_end_their_connection() {
         }
         let mut stream = connect(&served);
         let _ = stream.write_all(&bytes);
-        // half of them vanish at once, half say that nothing more comes, and hear the end
+        // half of the clients close the connection; half only stop sending and wait for the end
         if round % 2 == 0 {
             let _ = stream.shutdown(std::net::Shutdown::Write);
             let ended = stream.read_to_end(&mut Vec::new());
@@ -253,10 +255,10 @@ fn random_bytes_end_their_connection() {
             );
         }
     }
-    unharmed(&served, 1);
+    check_unchanged(&served, 1);
 }
 
-/// Streams that are opened and given up at once, pings and settings whose answers nobody reads.
+/// Streams that are opened and reset at once. Pings and settings from a client that never reads.
 #[test]
 fn frame_floods_do_not_stop_others() {
     let _deadline = deadline();
@@ -287,11 +289,11 @@ fn frame_floods_do_not_stop_others() {
         let _ = stream
             .write_all(&hello)
             .and_then(|()| stream.write_all(&flood));
-        unharmed(&served, 1);
+        check_unchanged(&served, 1);
         drop(flood);
         let grown = anonymous_bytes("self").saturating_sub(before);
-        println!("after the flood of {name}: {} kB more", grown / 1024);
-        assert!(grown < 200 << 20, "the flood of {name} holds {grown} bytes");
+        println!("after the flood of {name}: {} kB more memory", grown / 1024);
+        assert!(grown < 200 << 20, "the flood of {name} costs {grown} bytes");
     }
 }
 
@@ -324,10 +326,10 @@ fn http_1_on_grpc_paths_is_refused() {
             );
         }
     }
-    unharmed(&served, 1);
+    check_unchanged(&served, 1);
 }
 
-/// Handshakes that are cut, that never begin, and that are something else.
+/// Handshakes that are cut, that never begin, and bytes that are not a handshake.
 #[test]
 fn tls_handshakes_that_are_invalid() {
     let _deadline = deadline();
@@ -338,7 +340,7 @@ fn tls_handshakes_that_are_invalid() {
         .cert_file(&files.server)
         .key_file(&files.server_key);
     let served = Served::with("bad-tls", Options::new().limits(LimitsPreset::Etcd), how);
-    // a ClientHello of TLS 1.2 without extensions; each of its beginnings, and some after it
+    // a ClientHello of TLS 1.2 without extensions: every prefix of it, and some more bytes after it
     let mut hello = vec![1, 0, 0, 41, 3, 3];
     hello.extend([7; 32]);
     hello.extend([0, 0, 2, 0xc0, 0x2f, 1, 0]);
@@ -363,30 +365,30 @@ fn tls_handshakes_that_are_invalid() {
             "a record that is too long",
             [&[22, 3, 1, 0xff, 0xff][..], &[0; 65535]].concat(),
         ),
-        ("a record of no kind", vec![99; 1000]),
+        ("a record of an unknown type", vec![99; 1000]),
         ("an alert", vec![21, 3, 3, 0, 2, 2, 40]),
     ] {
         assert_eq!(sent(&served, &bytes), "closed", "{name}");
     }
-    // more than may shake hands at a time say nothing, or half of it; who comes properly is served
+    // more silent or half handshakes than the server allows at a time; a valid client is served
     let silent: Vec<TcpStream> = (0..600)
         .map(|at| {
             let mut stream = connect(&served);
             if at % 2 == 0 {
-                stream.write_all(&record[..20]).expect("it is taken");
+                stream.write_all(&record[..20]).expect("sent");
             }
             stream
         })
         .collect();
-    let cluster = libkv_etcd::open(served.url(), Options::new().tls_ca(&files.ca))
-        .expect("it can be connected to");
+    let cluster =
+        libkv_etcd::open(served.url(), Options::new().tls_ca(&files.ca)).expect("connected");
     assert_eq!(cluster.put(Put::new("k", "v")).expect("a put").revision, 2);
     drop(silent);
     assert_eq!(served.db.check().expect("a check").problems, []);
     fs::remove_dir_all(dir).expect("removed");
 }
 
-/// A server in a process of its own, with its store.
+/// A server in another process, and its store.
 struct Process {
     child: Child,
     url: String,
@@ -425,9 +427,9 @@ impl Drop for Process {
     }
 }
 
-/// What a process holds that no file backs.
+/// The resident memory of a process that no file backs.
 fn anonymous_bytes(pid: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix("RssAnon:"))
@@ -440,7 +442,8 @@ fn anonymous_bytes(pid: &str) -> u64 {
         * 1024
 }
 
-/// How many descriptors a process may open; the soft limit is raised to the hard one.
+/// Raises the soft limit of descriptors of this process to the hard limit. Returns the limit, or 0
+/// if it cannot be raised.
 fn descriptors() -> u64 {
     let pid = std::process::id().to_string();
     let hard = || {
@@ -473,12 +476,12 @@ fn connections_ten_thousand_at_once() {
     const CONNECTIONS: usize = 10_000;
     if descriptors() < CONNECTIONS as u64 + 500 {
         return println!(
-            "not run: 10,000 connections to one server (so many descriptors are not allowed here)"
+            "not run: 10,000 connections to one server (the limit of descriptors is too low)"
         );
     }
     let server = Process::start("connections");
     let pid = server.child.id().to_string();
-    let db = libkv_etcd::open(&server.url, Options::new()).expect("it can be connected to");
+    let db = libkv_etcd::open(&server.url, Options::new()).expect("connected");
     db.put(Put::new("k", "v")).expect("a put");
     let (before, held_before) = (anonymous_bytes(&pid), opened(&pid));
     let address = server.url.trim_start_matches("http://");
@@ -487,13 +490,15 @@ fn connections_ten_thousand_at_once() {
         .map(|at| {
             let mut stream =
                 TcpStream::connect(address).unwrap_or_else(|e| panic!("connection {at}: {e}"));
-            stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
-            stream.write_all(&hello).expect("it is taken");
+            stream
+                .set_read_timeout(Some(WAIT_LIMIT))
+                .expect("a time-out");
+            stream.write_all(&hello).expect("sent");
             stream
         })
         .collect();
     for (at, mut stream) in all.iter().enumerate() {
-        // the server's settings: it speaks to each
+        // the server sends its settings on each connection
         let mut head = [0; 9];
         stream
             .read_exact(&mut head)
@@ -511,21 +516,24 @@ fn connections_ten_thousand_at_once() {
     println!("10,000 idle connections of HTTP/2: {each} bytes of memory for each");
     assert!(each < 64 << 10, "{each} bytes a connection");
     drop(all);
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + WAIT_LIMIT;
     while opened(&pid) > held_before + 10 {
         assert!(
             Instant::now() < until,
-            "connections that are gone are still held"
+            "the server still holds connections that were closed"
         );
         std::thread::sleep(Duration::from_millis(10));
     }
-    assert_eq!(db.get("k").expect("a get").expect("it is there").value, "w");
+    assert_eq!(
+        db.get("k").expect("a get").expect("the key exists").value,
+        "w"
+    );
     let local = Db::open(&server.store, Options::new()).expect("the store opens");
     assert_eq!(local.check().expect("a check").problems, []);
 }
 
 fn opened(pid: &str) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd"))
-        .expect("it lives")
+        .expect("the process runs")
         .count()
 }

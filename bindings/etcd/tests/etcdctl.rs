@@ -1,5 +1,5 @@
-//! etcdctl 3.5 and 3.4, unmodified: the same command lines against a real etcd 3.5.1 and against
-//! our server, and what they print compared, without ids, sizes and times.
+//! Runs unmodified etcdctl 3.5 and 3.4 with the same command lines against a real etcd 3.5.1 and
+//! against our server, and compares what they print, without ids, sizes and times.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -18,12 +18,12 @@ use libkv_test_support::etcdctl;
 use libkv_test_support::scratch;
 use libkv_test_support::served::Served;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_LIMIT: Duration = Duration::from_secs(60);
 
-/// What is asked, in this order. A line is the words behind `etcdctl`, with `'…'` around blanks;
-/// `<<<` and what stands behind it is standard input, `\n` a line's end in it. `NAME = …` keeps the
-/// lease id that is printed, for `{NAME}` in later lines. `& NAME …` starts one in the background,
-/// `wait NAME N` waits for its first N lines, which are compared (`sort NAME N`: in any order), and
+/// The command lines, in this order. A line has the arguments of `etcdctl`, with `'…'` around
+/// blanks. The text after `<<<` is its standard input, with `\n` for the end of a line. `NAME = …`
+/// stores the printed lease id, for `{NAME}` in later lines. `& NAME …` starts a command in the
+/// background, `wait NAME N` compares its first N lines (`sort NAME N`: in any order), and
 /// `end NAME` ends it.
 const COMMANDS: &str = r#"
     put a 1
@@ -221,22 +221,22 @@ const COMMANDS: &str = r#"
     version
 "#;
 
-/// What a later issue brings is said to be missing, and not answered by something else.
+/// Calls that are not implemented yet must fail with an error (gRPC code `Unimplemented`).
 const NOT_YET: &str = r#"
     auth enable
-    user add someone --no-password
+    user add ann --no-password
     user list
     role list
     endpoint hashkv
     member add two --peer-urls http://127.0.0.1:1
 "#;
 
-/// One etcdctl on one server.
+/// Runs one version of etcdctl on one server.
 struct Session {
     program: PathBuf,
     url: String,
     options: Vec<String>,
-    /// Names and the ids that they stand for.
+    /// Names and their lease ids.
     ids: Vec<(String, String)>,
     running: Vec<(String, Running)>,
 }
@@ -278,20 +278,20 @@ impl Session {
         (command, input.replace("\\n", "\n"))
     }
 
-    /// Runs one to its end: what it printed and said, and how it ended.
-    fn ask(&mut self, line: &str) -> String {
+    /// Runs a command line to its end. Returns its output, its errors and its exit status.
+    fn execute(&mut self, line: &str) -> String {
         let (mut command, input) = self.command(line);
         let mut child = command.spawn().expect("etcdctl starts");
-        // whoever reads no input closes it early
+        // a command that reads no input closes it early: the error does not matter
         let _ = child
             .stdin
             .take()
             .expect("piped")
             .write_all(input.as_bytes());
         let done = child.wait_with_output().expect("etcdctl ends");
-        let said = String::from_utf8_lossy(&done.stderr);
-        // from 3.4 on its log goes there too
-        let said = said
+        let errors = String::from_utf8_lossy(&done.stderr);
+        // since 3.4 the log is written to standard error too
+        let errors = errors
             .lines()
             .filter(|line| !line.starts_with('{'))
             .map(|line| format!("\n! {line}"));
@@ -303,11 +303,11 @@ impl Session {
         format!(
             "{}{}\nstatus {status}",
             printed.trim_end_matches('\n'),
-            said.collect::<String>()
+            errors.collect::<String>()
         )
     }
 
-    /// Does a line of the table and answers what is to be compared.
+    /// Runs a line of the table. Returns the text to compare.
     fn run(&mut self, line: &str) -> String {
         let words: Vec<&str> = line.splitn(3, ' ').collect();
         let response = match words[..] {
@@ -327,7 +327,7 @@ impl Session {
                 String::new()
             }
             [name, "=", rest] => {
-                let response = self.ask(rest);
+                let response = self.execute(rest);
                 let id = response
                     .split([' ', '\n'])
                     .find(|word| is_id(word))
@@ -335,7 +335,7 @@ impl Session {
                 self.ids.push((name.to_string(), id.to_string()));
                 response
             }
-            _ => self.ask(line),
+            _ => self.execute(line),
         };
         self.masked(&response)
     }
@@ -347,16 +347,16 @@ impl Session {
             .spawn()
             .expect("etcdctl starts");
         let mut stdin = child.stdin.take().expect("piped");
-        stdin.write_all(input.as_bytes()).expect("it reads");
+        stdin.write_all(input.as_bytes()).expect("written");
         let stdout = BufReader::new(child.stdout.take().expect("piped"));
-        let (tell, lines) = channel();
+        let (sender, lines) = channel();
         std::thread::spawn(move || {
-            // an end of the input would end an interactive watch
+            // closing the input would end an interactive watch
             let _stdin = stdin;
             stdout
                 .lines()
                 .map_while(Result::ok)
-                .for_each(|line| drop(tell.send(line)));
+                .for_each(|line| drop(sender.send(line)));
         });
         self.running.push((
             name.into(),
@@ -373,8 +373,8 @@ impl Session {
             .running
             .iter_mut()
             .find(|(known, _)| known == name)
-            .expect("it was started");
-        let until = Instant::now() + PATIENCE;
+            .expect("a started command");
+        let until = Instant::now() + WAIT_LIMIT;
         while running.seen.len() < count {
             match running
                 .lines
@@ -387,34 +387,26 @@ impl Session {
         running.seen[..count].join("\n")
     }
 
-    /// Ends it, and waits until it is gone. Not by SIGINT: whatever runs in the background of a
-    /// shell ignores that, and so do its children.
+    /// Ends a command with SIGTERM and waits for its end. SIGINT would be ignored if a shell
+    /// started this test in the background.
     fn end(&mut self, name: &str) {
         let at = self
             .running
             .iter()
             .position(|(known, _)| known == name)
-            .expect("it was started");
+            .expect("a started command");
         let (_, mut running) = self.running.remove(at);
         let _ = Command::new("kill")
             .args(["-TERM", &running.child.id().to_string()])
             .status();
-        let until = Instant::now() + PATIENCE;
-        while running
-            .child
-            .try_wait()
-            .expect("it can be waited for")
-            .is_none()
-        {
-            assert!(
-                Instant::now() < until,
-                "{name} does not end when it is told to"
-            );
+        let until = Instant::now() + WAIT_LIMIT;
+        while running.child.try_wait().expect("a child process").is_none() {
+            assert!(Instant::now() < until, "{name} does not end after SIGTERM");
             std::thread::sleep(Duration::from_millis(5));
         }
     }
 
-    /// Without what no two servers have in common.
+    /// Replaces what differs between any two servers.
     fn masked(&self, text: &str) -> String {
         let mut text = text.replace(&self.url, "URL");
         text = text.replace(
@@ -429,7 +421,7 @@ impl Session {
                 .replace(id, &format!("{{{name}}}"))
                 .replace(&number.to_string(), &format!("{{{name}}}"));
         }
-        // a store that is served alone has nothing for peers to connect to, and says so
+        // our server has no peer URLs
         let text = text.lines().map(mask_line).collect::<Vec<_>>().join("\n");
         text.replace("\"PeerURL\" : \"PEER\"\n", "")
             .replace("\"peerURLs\":[\"PEER\"],", "")
@@ -446,7 +438,7 @@ impl Drop for Session {
     }
 }
 
-/// Words at blanks, but not between `'` and `'`.
+/// Splits at blanks, except between `'` and `'`.
 fn split(line: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut quoted = false;
@@ -461,7 +453,7 @@ fn split(line: &str) -> Vec<String> {
                 empty = true;
             }
             c => {
-                words.last_mut().expect("one at least").push(c);
+                words.last_mut().expect("at least one word").push(c);
                 empty = false;
             }
         }
@@ -473,7 +465,7 @@ fn is_id(word: &str) -> bool {
     word.len() >= 8 && word.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
-/// Ids of leases and members, times, sizes and what counts raft's steps become a word.
+/// Replaces ids of leases and members, times, sizes and raft's counters by words.
 fn mask_line(line: &str) -> String {
     if let Some(at) = line.find("took = ") {
         return format!("{}TIME", &line[..at]);
@@ -523,7 +515,7 @@ fn mask_line(line: &str) -> String {
     }
 }
 
-/// The port of another address than the one that is asked: etcd's for its peers.
+/// Replaces the other port of etcd, which is for its peers.
 fn mask_peer(line: &str) -> String {
     let mut parts = line.split("http://127.0.0.1:");
     let mut out = parts.next().unwrap_or("").to_string();
@@ -534,14 +526,14 @@ fn mask_peer(line: &str) -> String {
     out
 }
 
-/// Whether the last name of a field in `text` begins like this.
+/// Whether the last field in `text` has this name.
 fn last_name(text: &str, name: &str) -> bool {
     text.rfind([',', '{'])
         .map_or(text, |at| &text[at + 1..])
         .contains(name)
 }
 
-/// The cells of a table, without the width that the longest of them gives it.
+/// The cells of a line of a table, without their padding.
 fn mask_table(line: &str) -> String {
     if line.starts_with('+') {
         return "+".into();
@@ -566,7 +558,7 @@ fn lines(table: &str) -> impl Iterator<Item = &str> {
     table.lines().map(str::trim).filter(|line| !line.is_empty())
 }
 
-/// All answers to the table.
+/// Runs the table. Returns each line with its result.
 fn transcript(program: &Path, url: &str) -> Vec<(String, String)> {
     let mut session = Session::new(program, url);
     lines(COMMANDS)
@@ -574,7 +566,7 @@ fn transcript(program: &Path, url: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The same table on both servers, side by side.
+/// Runs the table on both servers and compares the results.
 fn compare(name: &str, etcdctl: Result<PathBuf, String>) {
     let (etcd, etcdctl) = match (etcd::program(), etcdctl) {
         (Ok(etcd), Ok(etcdctl)) => (etcd, etcdctl),
@@ -586,7 +578,7 @@ fn compare(name: &str, etcdctl: Result<PathBuf, String>) {
     // real etcd's member has this name
     let how = Serve::new("127.0.0.1:0").name("m0");
     let ours = Served::with(name, Options::new().limits(LimitsPreset::Etcd), how);
-    // asked of a second etcd, the table shows what differs between two of them: nothing
+    // OURS=etcd compares two real etcds, which must not differ
     let second = std::env::var("OURS").is_ok_and(|ours| ours == "etcd");
     let second = second.then(|| Etcd::start(&etcd, &format!("{name}-second")));
     let (theirs_url, ours_url) = (theirs.url(), second.as_ref().map_or(ours.url(), Etcd::url));
@@ -598,7 +590,7 @@ fn compare(name: &str, etcdctl: Result<PathBuf, String>) {
     let mut found = Vec::new();
     let mut succeeded = 0;
     for ((line, should), (_, is)) in should.iter().zip(&is) {
-        // each has its own version
+        // the servers report different versions
         let is = &if line.starts_with("endpoint status") {
             is.replace("3.7.3", "3.5.1")
         } else {
@@ -607,7 +599,7 @@ fn compare(name: &str, etcdctl: Result<PathBuf, String>) {
         succeeded += usize::from(should.ends_with("status 0"));
         assert!(
             !should.contains("no more lines"),
-            "{line}: the table asks for more than etcd gives: {should}"
+            "{line}: the table waits for more lines than etcd prints: {should}"
         );
         if should != is {
             found.push(format!("{line}\n  etcd:\n{should}\n  ours:\n{is}"));
@@ -646,17 +638,18 @@ fn etcdctl_3_4() {
     compare("etcdctl-3.4", etcdctl::v34());
 }
 
-/// Each etcdctl that can be had, by version; why not is said.
+/// The versions of etcdctl that are available. Prints `not run: …` for each that is not.
 fn each_etcdctl(what: &str) -> Vec<PathBuf> {
-    let had = [("3.5", etcdctl::v35()), ("3.4", etcdctl::v34())];
-    let say = |(version, had): (&str, Result<PathBuf, String>)| {
-        had.map_err(|why| println!("not run: etcdctl {version} {what} ({why})"))
+    let programs = [("3.5", etcdctl::v35()), ("3.4", etcdctl::v34())];
+    let available = |(version, program): (&str, Result<PathBuf, String>)| {
+        program
+            .map_err(|why| println!("not run: etcdctl {version} {what} ({why})"))
             .ok()
     };
-    had.into_iter().filter_map(say).collect()
+    programs.into_iter().filter_map(available).collect()
 }
 
-/// What must work whatever lies between etcdctl and the server.
+/// Commands that must work over every kind of connection.
 fn works(session: &mut Session, name: &str) {
     for (line, should) in [
         ("put greeting hello", "OK\nstatus 0"),
@@ -683,7 +676,7 @@ fn works(session: &mut Session, name: &str) {
         ("wait all 3", "PUT\ngreeting\nhello"),
         ("end all", ""),
     ] {
-        // 3.4 says on standard error that the server is well
+        // 3.4 prints that the server is healthy on standard error
         assert_eq!(
             session.run(line).replace("\n! URL", "URL"),
             should,
@@ -692,12 +685,12 @@ fn works(session: &mut Session, name: &str) {
     }
 }
 
-/// etcd's clients send the path of the socket as the name of the host.
+/// etcd's clients send the path of the socket as the host name.
 #[test]
 fn etcdctl_over_a_unix_socket() {
     let _deadline = deadline();
     for (at, etcdctl) in each_etcdctl("over a Unix socket").iter().enumerate() {
-        // a socket's path is at most 107 bytes long
+        // the path of a socket has at most 107 bytes
         let path = std::env::temp_dir().join(format!("kv-{}-{at}.sock", std::process::id()));
         let how = Serve::new(format!("unix://{}", path.display()));
         let ours = Served::with(
@@ -712,8 +705,8 @@ fn etcdctl_over_a_unix_socket() {
     }
 }
 
-/// A certificate for 127.0.0.1 from an authority of our own, another for clients, and what happens
-/// without them.
+/// A certificate for 127.0.0.1 and one for clients, both from the test's own authority. Connections
+/// without them fail.
 #[test]
 fn etcdctl_over_tls() {
     let _deadline = deadline();
@@ -737,7 +730,7 @@ fn etcdctl_over_tls() {
             let mut session = Session::new(etcdctl, &ours.url());
             let quick = ["--dial-timeout", "1s", "--command-timeout", "1s"];
             session.options = quick.map(String::from).to_vec();
-            let refused = session.ask("get greeting");
+            let refused = session.execute("get greeting");
             assert!(
                 !refused.ends_with("status 0"),
                 "{name}: an unknown authority: {refused}"
@@ -745,7 +738,7 @@ fn etcdctl_over_tls() {
             session.options = ["--cacert", ca].map(String::from).to_vec();
             if client_cert_auth {
                 session.options.extend(quick.map(String::from));
-                let refused = session.ask("get greeting");
+                let refused = session.execute("get greeting");
                 assert!(
                     !refused.ends_with("status 0"),
                     "{name}: no certificate: {refused}"
@@ -760,12 +753,12 @@ fn etcdctl_over_tls() {
     fs::remove_dir_all(dir).expect("removed");
 }
 
-/// Both programs, or why they cannot be had.
+/// Both programs, or the reason why they are not available.
 fn programs() -> Result<(PathBuf, PathBuf), String> {
     Ok((etcd::program()?, etcdctl::v35()?))
 }
 
-/// `make-mirror` copies what is there and follows what changes, into etcd and out of it.
+/// `make-mirror` copies the keys and follows their changes, from our server to etcd and back.
 #[test]
 fn etcdctl_make_mirror() {
     let _deadline = deadline();
@@ -778,36 +771,36 @@ fn etcdctl_make_mirror() {
     for (from, to) in [(ours.url(), theirs.url()), (theirs.url(), ours.url())] {
         let (mut source, mut copy) = (Session::new(&etcdctl, &from), Session::new(&etcdctl, &to));
         for number in 0..20 {
-            source.ask(&format!("put from/{number} before"));
+            source.execute(&format!("put from/{number} before"));
         }
         let address = to.trim_start_matches("http://");
         source.start(
             "mirror",
             &format!("make-mirror {address} --prefix from/ --dest-prefix to/"),
         );
-        // it copies what is there before it follows; then it is ready for what changes
+        // when it has copied the existing keys it follows changes
         in_time(
-            || copy.ask("get --prefix to/ --print-value-only"),
+            || copy.execute("get --prefix to/ --print-value-only"),
             &format!("{}status 0", "before\n".repeat(20)),
         );
-        source.ask("put from/3 after");
-        source.ask("del from/4");
-        source.ask("txn <<< \\nput from/5 after\\nput from/20 new\\n\\n\\n");
-        source.ask("put elsewhere 1");
-        let copied = source.ask("get --prefix from/").replace("from/", "to/");
-        in_time(|| copy.ask("get --prefix to/"), &copied);
+        source.execute("put from/3 after");
+        source.execute("del from/4");
+        source.execute("txn <<< \\nput from/5 after\\nput from/20 new\\n\\n\\n");
+        source.execute("put elsewhere 1");
+        let copied = source.execute("get --prefix from/").replace("from/", "to/");
+        in_time(|| copy.execute("get --prefix to/"), &copied);
         source.end("mirror");
-        assert_eq!(copy.ask("get elsewhere"), "\nstatus 0");
-        copy.ask("del --prefix to/");
-        source.ask("del --prefix ''");
+        assert_eq!(copy.execute("get elsewhere"), "\nstatus 0");
+        copy.execute("del --prefix to/");
+        source.execute("del --prefix ''");
     }
 }
 
-/// Asks until this is the answer.
-fn in_time(mut ask: impl FnMut() -> String, should: &str) {
-    let until = Instant::now() + PATIENCE;
+/// Repeats a command until it has this result.
+fn in_time(mut command: impl FnMut() -> String, should: &str) {
+    let until = Instant::now() + WAIT_LIMIT;
     loop {
-        let is = ask();
+        let is = command();
         if is == should {
             return;
         }
@@ -819,8 +812,8 @@ fn in_time(mut ask: impl FnMut() -> String, should: &str) {
     }
 }
 
-/// `check perf` in its small form puts 150 keys a second for a minute. How fast this machine is at
-/// it is not judged, but said.
+/// `check perf` in its small form puts 150 keys a second for a minute. The speed is printed, not
+/// asserted.
 #[test]
 fn etcdctl_check_perf() {
     let _deadline = deadline();
@@ -830,7 +823,7 @@ fn etcdctl_check_perf() {
     };
     let ours = Served::start("perf");
     let mut session = Session::new(&etcdctl, &ours.url());
-    let perf = session.ask("check perf --load s");
+    let perf = session.execute("check perf --load s");
     println!(
         "check perf: {}",
         perf.replace('\r', "\n")
@@ -851,8 +844,8 @@ fn etcdctl_check_perf() {
         !perf.contains("FAIL: Error") && !perf.contains("too many errors"),
         "{perf}"
     );
-    // its keys have half a kilobyte, more than this version takes: tests/deviations.md, 14.7
-    let data = session.ask("check datascale --load s");
+    // its keys have half a kilobyte, more than this version allows: tests/deviations.md, 14.7
+    let data = session.execute("check datascale --load s");
     let refused = data
         .matches("etcdserver: request is too large (key ")
         .count();
@@ -861,8 +854,8 @@ fn etcdctl_check_perf() {
         refused > 0 && data.contains("FAIL: too many errors"),
         "{data}"
     );
-    // it takes away what it put
-    assert_eq!(session.ask("get --prefix '' --keys-only"), "\nstatus 0");
+    // it deletes the keys that it put
+    assert_eq!(session.execute("get --prefix '' --keys-only"), "\nstatus 0");
     assert_eq!(ours.db.check().expect("check").problems.len(), 0);
 }
 
@@ -872,18 +865,16 @@ fn etcdctl_commands_that_are_not_implemented() {
     let (_, etcdctl) = match programs() {
         Ok(programs) => programs,
         Err(why) => {
-            return println!(
-                "not run: what etcdctl is told of calls that are not there yet ({why})"
-            );
+            return println!("not run: etcdctl on calls that are not implemented ({why})");
         }
     };
     let ours = Served::start("not-yet");
     let mut session = Session::new(&etcdctl, &ours.url());
     for line in lines(NOT_YET) {
-        let response = session.ask(line);
-        let said = response.contains("Unimplemented") || response.contains("unknown service");
+        let response = session.execute(line);
+        let named = response.contains("Unimplemented") || response.contains("unknown service");
         assert!(
-            said && !response.ends_with("status 0"),
+            named && !response.ends_with("status 0"),
             "{line}: {response}"
         );
     }

@@ -1,5 +1,5 @@
-//! What comes to the HTTP side of the server's port that should not: an error by the contract or a
-//! closed connection, bounded memory, the store untouched.
+//! Invalid and hostile HTTP requests: the server returns an error of the contract or closes the
+//! connection, its memory stays bounded, and the store does not change.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -12,9 +12,9 @@ use libkv_test_support::deadline::deadline;
 use libkv_test_support::http::{Http, HttpResponse};
 use libkv_test_support::served::Served;
 
-/// The store responds as before, and nothing is kept of what came.
-fn unharmed(served: &Served, revision: i64) {
-    let response = Http::to(&served.url()).ask(
+/// Checks that the store works, has this revision, and that the server holds no request.
+fn check_unchanged(served: &Served, revision: i64) {
+    let response = Http::to(&served.url()).call(
         "POST",
         "/v3/kv/range",
         br#"{"key":"AA==","range_end":"AA=="}"#,
@@ -25,7 +25,7 @@ fn unharmed(served: &Served, revision: i64) {
         (200, &Value::from(revision.to_string()))
     );
     assert_eq!(served.db.check().expect("a check").problems, []);
-    eventually("nothing is held, nothing is watched", || {
+    eventually("no bytes, requests or watches are held", || {
         let metrics = metrics(served);
         metrics["libkv_server_held_bytes"] == 0.0
             && metrics["etcd_debugging_mvcc_watcher_total"] == 0.0
@@ -33,20 +33,20 @@ fn unharmed(served: &Served, revision: i64) {
     });
 }
 
-/// Waits until it is so: ends it may not do without.
+/// Waits until `is_so` is true: closed connections take time to end.
 fn eventually(what: &str, is_so: impl Fn() -> bool) {
     let until = Instant::now() + Duration::from_secs(20);
     while !is_so() {
-        assert!(Instant::now() < until, "never: {what}");
+        assert!(Instant::now() < until, "not in time: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// Every series without its labels; of those with labels the sum.
+/// Every series without its labels; the values of all labels are added.
 fn metrics(served: &Served) -> BTreeMap<String, f64> {
     let mut series = BTreeMap::new();
     for line in Http::to(&served.url())
-        .ask("GET", "/metrics", b"")
+        .call("GET", "/metrics", b"")
         .text()
         .lines()
     {
@@ -75,18 +75,18 @@ fn body_that_is_too_large_is_refused() {
         )
         .into_bytes()
     };
-    // between the limits of a request and of a message, over that of a message, over that of a body
-    let response = Http::to(&served.url()).ask("POST", "/v3/kv/put", &put(1_600_000));
+    // larger than a request may be, than a message may be, and than a body may be
+    let response = Http::to(&served.url()).call("POST", "/v3/kv/put", &put(1_600_000));
     assert_eq!(
         error(&response),
         (400, 3, "etcdserver: request is too large".into())
     );
-    let response = Http::to(&served.url()).ask("POST", "/v3/kv/put", &put(2_200_002));
+    let response = Http::to(&served.url()).call("POST", "/v3/kv/put", &put(2_200_002));
     let text = "grpc: received message larger than max (2200010 vs. 2097152)";
     assert_eq!(error(&response), (429, 8, text.into()));
     let mut http = Http::to(&served.url());
     http.request("POST", "/v3/kv/put", &[], &put(20 << 20));
-    // it hangs up without reading all of it: the response may be lost with what was on its way
+    // the server closes the connection before it has read all: the response may be lost
     if let Ok(response) = http.response(true) {
         let (status, code, text) = error(&response);
         assert_eq!((status, code), (429, 8), "{text}");
@@ -105,10 +105,10 @@ fn body_that_is_too_large_is_refused() {
     if let Ok(response) = http.response(true) {
         assert_eq!(error(&response).1, 8);
     }
-    unharmed(&served, 1);
+    check_unchanged(&served, 1);
 }
 
-/// A body that is no body is the client's mistake, in the same words as JSON that is none.
+/// An incomplete body is an error of the client, with the same code as invalid JSON.
 #[test]
 fn body_that_breaks_off_is_refused() {
     let _deadline = deadline();
@@ -119,8 +119,8 @@ fn body_that_breaks_off_is_refused() {
         for rest in [short, chunked] {
             let mut http = Http::to(&served.url());
             http.send(format!("POST {path} HTTP/1.1\r\nHost: x\r\n{rest}").as_bytes())
-                .expect("it is taken");
-            http.no_more();
+                .expect("sent");
+            http.close_sending();
             let (status, code, text) = error(&http.response(true).expect("a response"));
             assert_eq!((status, code), (400, 3), "{path}: {text}");
             assert!(
@@ -129,7 +129,7 @@ fn body_that_breaks_off_is_refused() {
             );
         }
     }
-    unharmed(&served, 1);
+    check_unchanged(&served, 1);
 }
 
 #[test]
@@ -145,12 +145,12 @@ fn json_nested_too_deep_is_refused() {
     ] {
         for depth in [200, 100_000] {
             let body = format!("{}null{}", open.repeat(depth), shut.repeat(depth));
-            let response = Http::to(&served.url()).ask("POST", path, body.as_bytes());
+            let response = Http::to(&served.url()).call("POST", path, body.as_bytes());
             let (status, code, text) = error(&response);
             assert_eq!((status, code), (400, 3), "{path}, {depth} deep: {text}");
         }
     }
-    // where a field is not known what it holds is skipped, however deep
+    // the value of an unknown field is skipped at any depth
     let body = format!(
         "{{\"a\":{}1{},\"key\":\"AA==\"}}",
         "[".repeat(100_000),
@@ -158,11 +158,11 @@ fn json_nested_too_deep_is_refused() {
     );
     assert_eq!(
         Http::to(&served.url())
-            .ask("POST", "/v3/kv/range", body.as_bytes())
+            .call("POST", "/v3/kv/range", body.as_bytes())
             .status,
         200
     );
-    unharmed(&served, 1);
+    check_unchanged(&served, 1);
 }
 
 #[test]
@@ -175,28 +175,27 @@ fn slow_or_lost_clients_do_not_delay_others() {
             let mut http = Http::to(&served.url());
             let head =
                 format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{begun}");
-            http.send(head.as_bytes()).expect("it is taken");
+            http.send(head.as_bytes()).expect("sent");
             slow.push(http);
         }
     }
-    // a head that does not end, and connections that say nothing
+    // an incomplete head, and connections that send nothing
     let mut http = Http::to(&served.url());
-    http.send(b"POST /v3/kv/put HTTP/1.1\r\nX-")
-        .expect("it is taken");
+    http.send(b"POST /v3/kv/put HTTP/1.1\r\nX-").expect("sent");
     slow.push(http);
     slow.extend((0..50).map(|_| Http::to(&served.url())));
-    let response = Http::to(&served.url()).ask("POST", "/v3/kv/put", br#"{"key":"aw=="}"#);
+    let response = Http::to(&served.url()).call("POST", "/v3/kv/put", br#"{"key":"aw=="}"#);
     assert_eq!(response.status, 200);
     drop(slow);
-    unharmed(&served, 2);
+    check_unchanged(&served, 2);
 }
 
-/// A client that asks for much and does not read it takes a part of what the server may hold.
+/// A response that the client does not read counts in the bytes that the server may hold.
 #[test]
 fn response_counts_as_held_until_it_is_read() {
     let _deadline = deadline();
     let served = Served::start("abuse-unread");
-    // more than the buffers of two sockets have room for
+    // more than the buffers of two sockets can hold
     let (keys, bytes) = (24, 1_400_000);
     for n in 0..keys {
         served
@@ -215,7 +214,7 @@ fn response_counts_as_held_until_it_is_read() {
     let head = slow.head().expect("a response");
     assert!(held() >= (keys * bytes) as f64, "{} bytes", held());
     let body: Value =
-        serde_json::from_slice(&slow.body(head).expect("all of it").body).expect("JSON");
+        serde_json::from_slice(&slow.body(head).expect("the whole body").body).expect("JSON");
     let kvs = body["kvs"].as_array().expect("pairs");
     let value = "eHh4".repeat(bytes / 3) + "eHg=";
     assert!(
@@ -223,11 +222,11 @@ fn response_counts_as_held_until_it_is_read() {
         "{} pairs",
         kvs.len()
     );
-    unharmed(&served, 1 + keys as i64);
+    check_unchanged(&served, 1 + keys as i64);
 }
 
 #[test]
-fn stream_of_a_client_that_vanished_ends() {
+fn stream_ends_when_its_client_disconnects() {
     let _deadline = deadline();
     let served = Served::start("abuse-vanish");
     let mut streams: Vec<Http> = (0..20)
@@ -245,7 +244,7 @@ fn stream_of_a_client_that_vanished_ends() {
         })
         .collect();
     assert_eq!(served.db.status().expect("a status").watchers, 20);
-    // one in the middle of an response that it has not read
+    // half of the clients disconnect now, the others in the middle of a response
     streams.truncate(10);
     for _ in 0..20 {
         let body = format!(
@@ -254,7 +253,7 @@ fn stream_of_a_client_that_vanished_ends() {
         );
         assert_eq!(
             Http::to(&served.url())
-                .ask("POST", "/v3/kv/put", body.as_bytes())
+                .call("POST", "/v3/kv/put", body.as_bytes())
                 .status,
             200
         );
@@ -263,7 +262,7 @@ fn stream_of_a_client_that_vanished_ends() {
     let mut observer = Http::to(&served.url());
     observer.request("POST", "/v3/election/observe", &[], br#"{"name":"ZQ=="}"#);
     drop(observer);
-    unharmed(&served, 21);
+    check_unchanged(&served, 21);
 }
 
 #[test]
@@ -283,7 +282,7 @@ fn pipelined_requests_have_responses_in_order() {
         .map(|key| one(key))
         .collect();
     http.send((all + "GET /version HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes())
-        .expect("it is taken");
+        .expect("sent");
     let revisions: Vec<Value> = (0..4)
         .map(|_| {
             let response = http.response(true).expect("a response");
@@ -301,7 +300,7 @@ fn pipelined_requests_have_responses_in_order() {
             .text()
             .contains("3.7.3")
     );
-    unharmed(&served, 4);
+    check_unchanged(&served, 4);
 }
 
 #[test]
@@ -309,7 +308,7 @@ fn metrics_have_the_format_of_prometheus() {
     let _deadline = deadline();
     let served = Served::start("abuse-metrics");
     for body in [r#"{"key":"YQ=="}"#, r#"{"key":"Yg=="}"#, "{}"] {
-        Http::to(&served.url()).ask("POST", "/v3/kv/put", body.as_bytes());
+        Http::to(&served.url()).call("POST", "/v3/kv/put", body.as_bytes());
     }
     let mut watch = Http::to(&served.url());
     watch.request(
@@ -320,7 +319,7 @@ fn metrics_have_the_format_of_prometheus() {
     );
     watch.head().expect("a response");
     watch.message();
-    let response = Http::to(&served.url()).ask("GET", "/metrics", b"");
+    let response = Http::to(&served.url()).call("GET", "/metrics", b"");
     assert_eq!(
         response.header("content-type"),
         Some("text/plain; version=0.0.4; charset=utf-8")
@@ -342,7 +341,7 @@ fn metrics_have_the_format_of_prometheus() {
             let name = declared.last().expect("a type first");
             assert!(
                 series.starts_with(name.as_str()),
-                "{line} stands under {name}"
+                "{line} is below the type of {name}"
             );
             assert!(value.parse::<f64>().is_ok(), "{line}");
             let labels = series.split_once('{').map_or("", |(_, labels)| labels);
@@ -393,10 +392,10 @@ fn metrics_have_the_format_of_prometheus() {
         assert!(metrics[name] > 0.0, "{name}");
     }
     drop(watch);
-    unharmed(&served, 3);
+    check_unchanged(&served, 3);
 }
 
-/// Bodies that clients send, to be spoilt.
+/// Valid bodies, which the test changes.
 const BODIES: &[(&str, &str)] = &[
     (
         "kv/range",
@@ -436,7 +435,7 @@ const BODIES: &[(&str, &str)] = &[
     ("lock/unlock", r#"{"key":"bC8x"}"#),
 ];
 
-/// What a body is spoilt with.
+/// Text that is inserted into a body.
 const PIECES: &[&str] = &[
     "{",
     "}",
@@ -467,7 +466,7 @@ const PIECES: &[&str] = &[
     "-",
 ];
 
-fn spoilt(dice: &mut Dice, body: &str) -> Vec<u8> {
+fn changed(dice: &mut Dice, body: &str) -> Vec<u8> {
     let mut bytes = body.as_bytes().to_vec();
     for _ in 0..=dice.below(4) {
         let at = dice.below(bytes.len() as u64 + 1) as usize;
@@ -490,8 +489,8 @@ fn spoilt(dice: &mut Dice, body: &str) -> Vec<u8> {
     bytes
 }
 
-/// Bodies spoilt at random, the same for the same seed. `KV_FUZZ_ROUNDS` makes it longer, `KV_SEED`
-/// another.
+/// Sends randomly changed bodies, the same for the same seed. `KV_FUZZ_ROUNDS` sets their number,
+/// `KV_SEED` the seed.
 #[test]
 fn random_bodies_have_responses() {
     let _deadline = deadline();
@@ -512,9 +511,9 @@ fn random_bodies_have_responses() {
             let len = dice.below(200) as usize;
             dice.bytes(len)
         } else {
-            spoilt(&mut dice, body)
+            changed(&mut dice, body)
         };
-        let told = || format!("round {round}, {path}: {}", String::from_utf8_lossy(&body));
+        let describe = || format!("round {round}, {path}: {}", String::from_utf8_lossy(&body));
         let mut http = Http::to(&served.url());
         http.request(
             "POST",
@@ -523,25 +522,25 @@ fn random_bodies_have_responses() {
             &body,
         );
         if path == "watch" {
-            // it may send nothing at all: that the request was sent is enough
+            // a watch may send no response: it is enough to send the request
             continue;
         }
         let response = http
             .response(true)
-            .unwrap_or_else(|error| panic!("{}: {error}", told()));
+            .unwrap_or_else(|error| panic!("{}: {error}", describe()));
         let code = match response.status {
             200 => 0,
             _ => {
                 let (_, code, text) = error(&response);
-                assert!(!text.is_empty(), "{}", told());
+                assert!(!text.is_empty(), "{}", describe());
                 code
             }
         };
-        // nothing is the server's own fault: 13 would be
+        // code 13 would be an internal error of the server
         assert!(
             code != 13 && (code != 2 || !text_of(&response).contains("panic")),
             "{}: {}",
-            told(),
+            describe(),
             response.text()
         );
         *seen.entry((response.status, code)).or_default() += 1;
@@ -552,7 +551,7 @@ fn random_bodies_have_responses() {
         "{seen:?}"
     );
     let revision = served.db.snapshot().expect("a snapshot").revision();
-    unharmed(&served, revision);
+    check_unchanged(&served, revision);
 }
 
 fn text_of(response: &HttpResponse) -> String {

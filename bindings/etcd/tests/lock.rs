@@ -18,8 +18,8 @@ use tonic::{Code, Status};
 use self::wire::*;
 use libkv_test_support::deadline::deadline;
 
-/// Two clients, each on a connection of its own, and who is asked.
-struct Asked {
+/// Two clients of one server, each with its own connection.
+struct Clients {
     one: Channel,
     two: Channel,
     url: String,
@@ -52,8 +52,8 @@ async fn revoke(channel: &Channel, id: i64) {
         .expect("revoke");
 }
 
-/// Waits until so many keys stand under a name.
-async fn in_line(channel: &Channel, name: &str, many: i64) {
+/// Waits until `many` keys are in the queue of a name.
+async fn queue_has(channel: &Channel, name: &str, many: i64) {
     let mut kv = Kv::new(channel);
     let range = RangeRequest {
         key: b(&format!("{name}/")),
@@ -73,10 +73,10 @@ async fn in_line(channel: &Channel, name: &str, many: i64) {
             tokio::task::yield_now().await;
         }
     };
-    soon(&format!("{many} in line for {name}"), waited).await;
+    soon(&format!("{many} keys in the queue of {name}"), waited).await;
 }
 
-/// Starts what waits, and returns once it stands in line.
+/// Starts a call that waits. Returns when the queue has `many` keys.
 async fn begin<T: Send + 'static>(
     channel: &Channel,
     name: &str,
@@ -84,7 +84,7 @@ async fn begin<T: Send + 'static>(
     what: impl Future<Output = T> + Send + 'static,
 ) -> JoinHandle<T> {
     let task = tokio::spawn(what);
-    in_line(channel, name, many).await;
+    queue_has(channel, name, many).await;
     task
 }
 
@@ -101,145 +101,149 @@ fn unknown(text: &str) -> (Code, String) {
     (Code::Unknown, text.to_string())
 }
 
-async fn a_lock_goes_from_one_to_the_next(asked: &Asked) {
+async fn lock_passes_to_the_next_waiter(clients: &Clients) {
     let (one, two) = (
-        grant(&asked.one, 0x51, 60).await,
-        grant(&asked.two, 0x52, 60).await,
+        grant(&clients.one, 0x51, 60).await,
+        grant(&clients.two, 0x52, 60).await,
     );
-    let (revision, key) = lock(&asked.one, "l1", one).await.expect("it is free");
+    let (revision, key) = lock(&clients.one, "l1", one).await.expect("free");
     assert_eq!(key, "l1/51");
     assert_eq!(
-        Kv::new(&asked.one)
+        Kv::new(&clients.one)
             .get(&key)
             .await
             .map(|kv| (kv.create_revision, kv.lease)),
         Some((revision, one))
     );
-    // who has it has it
+    // the holder acquires it again
     assert_eq!(
-        lock(&asked.one, "l1", one).await.expect("it is its own").1,
+        lock(&clients.one, "l1", one)
+            .await
+            .expect("held by this lease")
+            .1,
         key
     );
-    let channel = asked.two.clone();
-    let second = begin(&asked.two, "l1", 2, async move {
+    let channel = clients.two.clone();
+    let second = begin(&clients.two, "l1", 2, async move {
         lock(&channel, "l1", two).await
     })
     .await;
-    // a third gives up, and leaves nothing behind
-    let three = grant(&asked.one, 0x53, 60).await;
-    let channel = asked.one.clone();
-    let third = begin(&asked.one, "l1", 3, async move {
+    // a third client cancels its request, and its key is deleted
+    let three = grant(&clients.one, 0x53, 60).await;
+    let channel = clients.one.clone();
+    let third = begin(&clients.one, "l1", 3, async move {
         lock(&channel, "l1", three).await
     })
     .await;
     third.abort();
-    in_line(&asked.one, "l1", 2).await;
+    queue_has(&clients.one, "l1", 2).await;
     assert!(!second.is_finished());
-    unlock(&asked.one, &key).await.expect("unlock");
-    let (_, key) = ended("the second's turn", second)
+    unlock(&clients.one, &key).await.expect("unlock");
+    let (_, key) = ended("the second client acquires", second)
         .await
-        .expect("it is free");
+        .expect("free");
     assert_eq!(key, "l1/52");
-    unlock(&asked.two, &key).await.expect("unlock");
-    unlock(&asked.two, &key)
+    unlock(&clients.two, &key).await.expect("unlock");
+    unlock(&clients.two, &key)
         .await
-        .expect("a lock that nobody has");
+        .expect("unlocking a free lock");
     for lease in [one, two, three] {
-        revoke(&asked.one, lease).await;
+        revoke(&clients.one, lease).await;
     }
 }
 
-async fn a_holder_that_dies_is_followed(asked: &Asked) {
+async fn lock_is_free_after_its_holders_lease_is_revoked(clients: &Clients) {
     let (one, two) = (
-        grant(&asked.one, 0x54, 60).await,
-        grant(&asked.two, 0x55, 60).await,
+        grant(&clients.one, 0x54, 60).await,
+        grant(&clients.two, 0x55, 60).await,
     );
-    lock(&asked.one, "l2", one).await.expect("it is free");
-    let channel = asked.two.clone();
-    let second = begin(&asked.two, "l2", 2, async move {
+    lock(&clients.one, "l2", one).await.expect("free");
+    let channel = clients.two.clone();
+    let second = begin(&clients.two, "l2", 2, async move {
         lock(&channel, "l2", two).await
     })
     .await;
-    revoke(&asked.two, one).await;
+    revoke(&clients.two, one).await;
     assert_eq!(
-        ended("the second's turn", second)
+        ended("the second client acquires", second)
             .await
-            .expect("it is free")
+            .expect("free")
             .1,
         "l2/55"
     );
-    revoke(&asked.two, two).await;
+    revoke(&clients.two, two).await;
 }
 
-/// A waiting client whose connection is cut is no longer in line.
-async fn a_waiting_client_that_dies_is_forgotten(asked: &Asked) {
+/// The key of a waiting client is deleted when its connection is cut.
+async fn lock_queue_drops_a_client_that_disconnects(clients: &Clients) {
     let (one, two) = (
-        grant(&asked.one, 0x56, 60).await,
-        grant(&asked.one, 0x57, 60).await,
+        grant(&clients.one, 0x56, 60).await,
+        grant(&clients.one, 0x57, 60).await,
     );
-    lock(&asked.one, "l3", one).await.expect("it is free");
+    lock(&clients.one, "l3", one).await.expect("free");
     let runtime = runtime();
-    let url = asked.url.clone();
+    let url = clients.url.clone();
     runtime.spawn(async move { lock(&connect(&url).await, "l3", two).await });
-    in_line(&asked.one, "l3", 2).await;
+    queue_has(&clients.one, "l3", 2).await;
     runtime.shutdown_background();
-    in_line(&asked.one, "l3", 1).await;
-    assert!(Kv::new(&asked.one).get("l3/56").await.is_some());
-    revoke(&asked.one, one).await;
-    revoke(&asked.one, two).await;
+    queue_has(&clients.one, "l3", 1).await;
+    assert!(Kv::new(&clients.one).get("l3/56").await.is_some());
+    revoke(&clients.one, one).await;
+    revoke(&clients.one, two).await;
 }
 
-async fn a_lease_that_ends_while_it_waits(asked: &Asked) {
+async fn lock_request_fails_when_its_lease_is_revoked(clients: &Clients) {
     let (one, two) = (
-        grant(&asked.one, 0x58, 60).await,
-        grant(&asked.two, 0x59, 60).await,
+        grant(&clients.one, 0x58, 60).await,
+        grant(&clients.two, 0x59, 60).await,
     );
-    let (_, key) = lock(&asked.one, "l4", one).await.expect("it is free");
-    let channel = asked.two.clone();
-    let second = begin(&asked.two, "l4", 2, async move {
+    let (_, key) = lock(&clients.one, "l4", one).await.expect("free");
+    let channel = clients.two.clone();
+    let second = begin(&clients.two, "l4", 2, async move {
         lock(&channel, "l4", two).await
     })
     .await;
-    revoke(&asked.one, two).await;
-    if !asked.ours {
-        // etcd finds out when its turn has come
-        unlock(&asked.one, &key).await.expect("unlock");
+    revoke(&clients.one, two).await;
+    if !clients.ours {
+        // etcd checks the lease only when the lock is free
+        unlock(&clients.one, &key).await.expect("unlock");
     }
     assert_eq!(
-        refused(ended("an answer", second).await),
+        refused(ended("a response", second).await),
         unknown("mutex: session is expired")
     );
-    revoke(&asked.one, one).await;
+    revoke(&clients.one, one).await;
 }
 
-async fn what_locks_are_refused_with(asked: &Asked) {
+async fn lock_refusals(clients: &Clients) {
     assert_eq!(
-        refused(lock(&asked.one, "l5", 999).await),
+        refused(lock(&clients.one, "l5", 999).await),
         unknown("etcdserver: requested lease not found")
     );
     assert_eq!(
-        refused(unlock(&asked.one, "").await),
+        refused(unlock(&clients.one, "").await),
         unknown("etcdserver: key is not provided")
     );
-    // without a lease it gets one of a minute
-    let (_, key) = lock(&asked.one, "l5", 0).await.expect("it is free");
-    let id = Kv::new(&asked.one).get(&key).await.expect("its key").lease;
+    // a request without a lease gets one of a minute
+    let (_, key) = lock(&clients.one, "l5", 0).await.expect("free");
+    let id = Kv::new(&clients.one)
+        .get(&key)
+        .await
+        .expect("its key")
+        .lease;
     assert_eq!(key, format!("l5/{id:x}"));
-    let ask = LeaseTimeToLiveRequest { id, keys: false };
-    let lease = LeaseClient::new(asked.one.clone())
-        .lease_time_to_live(ask)
+    let request = LeaseTimeToLiveRequest { id, keys: false };
+    let lease = LeaseClient::new(clients.one.clone())
+        .lease_time_to_live(request)
         .await
         .expect("a lease")
         .into_inner();
     assert_eq!(lease.granted_ttl, 60);
-    revoke(&asked.one, id).await;
-    // any int64 is a lease, and an empty name a name
-    let id = grant(&asked.one, -0x1f, 60).await;
-    assert_eq!(
-        lock(&asked.one, "", id).await.expect("it is free").1,
-        "/-1f"
-    );
-    revoke(&asked.one, id).await;
+    revoke(&clients.one, id).await;
+    // any int64 is a valid lease, and an empty name is valid
+    let id = grant(&clients.one, -0x1f, 60).await;
+    assert_eq!(lock(&clients.one, "", id).await.expect("free").1, "/-1f");
+    revoke(&clients.one, id).await;
 }
 
 async fn campaign(
@@ -298,31 +302,29 @@ fn pair(kv: Option<libkv_etcd::pb::mvccpb::KeyValue>) -> (String, String) {
     (text(&kv.key), text(&kv.value))
 }
 
-async fn leaders_follow_each_other(asked: &Asked) {
+async fn election_leaders_follow_in_order(clients: &Clients) {
     let (one, two) = (
-        grant(&asked.one, 0x61, 60).await,
-        grant(&asked.two, 0x62, 60).await,
+        grant(&clients.one, 0x61, 60).await,
+        grant(&clients.two, 0x62, 60).await,
     );
     assert_eq!(
-        refused(leader(&asked.one, "e1").await),
+        refused(leader(&clients.one, "e1").await),
         unknown("election: no leader")
     );
-    let mut observer = ElectionClient::new(asked.two.clone());
+    let mut observer = ElectionClient::new(clients.two.clone());
     let mut observed = {
         // etcd sends no headers before there is a leader
         let observing =
             tokio::spawn(async move { observer.observe(LeaderRequest { name: b("e1") }).await });
-        let first = campaign(&asked.one, "e1", one, "a")
-            .await
-            .expect("it is free");
-        let put = Kv::new(&asked.one).get("e1/61").await.expect("its key");
+        let first = campaign(&clients.one, "e1", one, "a").await.expect("free");
+        let put = Kv::new(&clients.one).get("e1/61").await.expect("its key");
         assert_eq!(
             (&first.name[..], &first.key[..], first.lease),
             (&b"e1"[..], &b"e1/61"[..], one)
         );
         assert_eq!(first.rev, put.create_revision);
-        let channel = asked.two.clone();
-        let second = begin(&asked.two, "e1", 2, async move {
+        let channel = clients.two.clone();
+        let second = begin(&clients.two, "e1", 2, async move {
             campaign(&channel, "e1", two, "b").await
         })
         .await;
@@ -333,130 +335,131 @@ async fn leaders_follow_each_other(asked: &Asked) {
         let mut next = async || {
             let response = soon("a leader", observed.message())
                 .await
-                .expect("it goes on")
-                .expect("it goes on");
+                .expect("no error")
+                .expect("a response");
             (
                 pair(response.kv),
                 response.header.expect("a header").revision,
             )
         };
         assert_eq!(next().await.0, ("e1/61".into(), "a".into()));
-        let revision = proclaim(&asked.one, Some(first.clone()), "a2")
+        let revision = proclaim(&clients.one, Some(first.clone()), "a2")
             .await
-            .expect("it leads");
+            .expect("elected");
         assert_eq!(next().await, (("e1/61".into(), "a2".into()), revision));
         assert_eq!(
-            leader(&asked.two, "e1").await.expect("a leader"),
+            leader(&clients.two, "e1").await.expect("a leader"),
             ("e1/61".into(), "a2".into())
         );
-        resign(&asked.one, Some(first.clone()))
+        resign(&clients.one, Some(first.clone()))
             .await
             .expect("resign");
-        let second = ended("the second's turn", second).await.expect("it leads");
+        let second = ended("the second client acquires", second)
+            .await
+            .expect("elected");
         assert_eq!(next().await.0, ("e1/62".into(), "b".into()));
-        // who led before does not lead, and has nothing to resign from
+        // the former leader cannot proclaim; its resignation has no effect
         assert_eq!(
-            refused(proclaim(&asked.one, Some(first.clone()), "c").await),
+            refused(proclaim(&clients.one, Some(first.clone()), "c").await),
             unknown("election: not leader")
         );
-        resign(&asked.one, Some(first)).await.expect("resign");
-        assert_eq!(leader(&asked.two, "e1").await.expect("a leader").0, "e1/62");
-        // again with another value: it is proclaimed
-        let again = campaign(&asked.two, "e1", two, "b2")
+        resign(&clients.one, Some(first)).await.expect("resign");
+        assert_eq!(
+            leader(&clients.two, "e1").await.expect("a leader").0,
+            "e1/62"
+        );
+        // the leader campaigns again with another value: the value is proclaimed
+        let again = campaign(&clients.two, "e1", two, "b2")
             .await
-            .expect("it leads");
+            .expect("elected");
         assert_eq!((again.rev, again.key), (second.rev, second.key));
         assert_eq!(next().await.0, ("e1/62".into(), "b2".into()));
-        revoke(&asked.two, two).await;
+        revoke(&clients.two, two).await;
         observed
     };
-    // after nobody, somebody
-    let third = campaign(&asked.one, "e1", one, "d")
-        .await
-        .expect("it is free");
+    // a new leader after a time without one
+    let third = campaign(&clients.one, "e1", one, "d").await.expect("free");
     let response = soon("a leader", observed.message())
         .await
-        .expect("it goes on")
-        .expect("it goes on");
+        .expect("no error")
+        .expect("a response");
     assert_eq!(pair(response.kv), ("e1/61".into(), "d".into()));
-    resign(&asked.one, Some(third)).await.expect("resign");
-    revoke(&asked.one, one).await;
+    resign(&clients.one, Some(third)).await.expect("resign");
+    revoke(&clients.one, one).await;
 }
 
-async fn observe_sends_the_present_leader_first(asked: &Asked) {
-    let one = grant(&asked.one, 0x65, 60).await;
-    campaign(&asked.one, "e3", one, "a")
+async fn observe_sends_the_current_leader_first(clients: &Clients) {
+    let one = grant(&clients.one, 0x65, 60).await;
+    campaign(&clients.one, "e3", one, "a")
         .await
-        .expect("no other campaigns");
+        .expect("no other candidate");
     let request = LeaderRequest { name: b("e3") };
-    let mut observer = ElectionClient::new(asked.two.clone());
+    let mut observer = ElectionClient::new(clients.two.clone());
     let opened = soon("a stream", observer.observe(request)).await;
     let mut observed = opened.expect("a stream").into_inner();
-    let first = soon("the present leader", observed.message())
+    let first = soon("the current leader", observed.message())
         .await
-        .expect("it goes on")
-        .expect("it goes on");
+        .expect("no error")
+        .expect("a response");
     assert_eq!(pair(first.kv), ("e3/65".into(), "a".into()));
-    revoke(&asked.one, one).await;
+    revoke(&clients.one, one).await;
 }
 
-async fn what_elections_are_refused_with(asked: &Asked) {
+async fn election_refusals(clients: &Clients) {
     let no_leader = unknown("\"leader\" field must be provided");
-    assert_eq!(refused(proclaim(&asked.one, None, "v").await), no_leader);
-    assert_eq!(refused(resign(&asked.one, None).await), no_leader);
+    assert_eq!(refused(proclaim(&clients.one, None, "v").await), no_leader);
+    assert_eq!(refused(resign(&clients.one, None).await), no_leader);
     let no_lease = unknown("etcdserver: requested lease not found");
     assert_eq!(
-        refused(campaign(&asked.one, "e2", 999, "v").await),
+        refused(campaign(&clients.one, "e2", 999, "v").await),
         no_lease
     );
     let empty = Some(LeaderKey::default());
     let no_key = unknown("etcdserver: key is not provided");
     assert_eq!(
-        refused(proclaim(&asked.one, empty.clone(), "v").await),
+        refused(proclaim(&clients.one, empty.clone(), "v").await),
         no_key
     );
-    assert_eq!(refused(resign(&asked.one, empty).await), no_key);
-    // a campaign that is given up, and one whose lease ends
+    assert_eq!(refused(resign(&clients.one, empty).await), no_key);
+    // a campaign that is cancelled, and one whose lease is revoked
     let (one, two) = (
-        grant(&asked.one, 0x63, 60).await,
-        grant(&asked.two, 0x64, 60).await,
+        grant(&clients.one, 0x63, 60).await,
+        grant(&clients.two, 0x64, 60).await,
     );
-    let first = campaign(&asked.one, "e2", one, "a")
-        .await
-        .expect("it is free");
-    let channel = asked.two.clone();
-    let second = begin(&asked.two, "e2", 2, async move {
+    let first = campaign(&clients.one, "e2", one, "a").await.expect("free");
+    let channel = clients.two.clone();
+    let second = begin(&clients.two, "e2", 2, async move {
         campaign(&channel, "e2", two, "b").await
     })
     .await;
     second.abort();
-    in_line(&asked.two, "e2", 1).await;
-    if asked.ours {
-        // etcd says that it leads
-        let channel = asked.two.clone();
-        let second = begin(&asked.two, "e2", 2, async move {
+    queue_has(&clients.two, "e2", 1).await;
+    if clients.ours {
+        // etcd returns success here
+        let channel = clients.two.clone();
+        let second = begin(&clients.two, "e2", 2, async move {
             campaign(&channel, "e2", two, "b").await
         })
         .await;
-        revoke(&asked.one, two).await;
+        revoke(&clients.one, two).await;
         assert_eq!(
-            refused(ended("an answer", second).await),
+            refused(ended("a response", second).await),
             unknown("election: not leader")
         );
     }
-    resign(&asked.one, Some(first)).await.expect("resign");
-    revoke(&asked.one, one).await;
+    resign(&clients.one, Some(first)).await.expect("resign");
+    revoke(&clients.one, one).await;
 }
 
-async fn all(asked: &Asked) {
-    a_lock_goes_from_one_to_the_next(asked).await;
-    a_holder_that_dies_is_followed(asked).await;
-    a_waiting_client_that_dies_is_forgotten(asked).await;
-    a_lease_that_ends_while_it_waits(asked).await;
-    what_locks_are_refused_with(asked).await;
-    leaders_follow_each_other(asked).await;
-    observe_sends_the_present_leader_first(asked).await;
-    what_elections_are_refused_with(asked).await;
+async fn all(clients: &Clients) {
+    lock_passes_to_the_next_waiter(clients).await;
+    lock_is_free_after_its_holders_lease_is_revoked(clients).await;
+    lock_queue_drops_a_client_that_disconnects(clients).await;
+    lock_request_fails_when_its_lease_is_revoked(clients).await;
+    lock_refusals(clients).await;
+    election_leaders_follow_in_order(clients).await;
+    observe_sends_the_current_leader_first(clients).await;
+    election_refusals(clients).await;
 }
 
 #[test]
@@ -465,7 +468,7 @@ fn locks_and_elections_on_our_server() {
     let (db, server) = serve(Options::new(), Serve::new("127.0.0.1:0"));
     let url = server.address().to_string();
     runtime().block_on(async {
-        all(&Asked {
+        all(&Clients {
             one: connect(&url).await,
             two: connect(&url).await,
             url,
@@ -473,15 +476,15 @@ fn locks_and_elections_on_our_server() {
         })
         .await;
     });
-    // no client is left, and nothing that any of them waited with
+    // after the clients disconnected, the watchers of their requests must be closed
     let gone = || db.status().expect("status").watchers == 0;
-    let until = std::time::Instant::now() + PATIENCE;
+    let until = std::time::Instant::now() + WAIT_LIMIT;
     while !gone() && std::time::Instant::now() < until {
         std::thread::yield_now();
     }
     assert!(
         gone(),
-        "{} watchers are left",
+        "{} watchers remain",
         db.status().expect("status").watchers
     );
 }
@@ -496,7 +499,7 @@ fn locks_and_elections_on_a_real_etcd() {
         let url = etcd.url();
         let (one, two) = (connect(&url).await, connect(&url).await);
         let ours = false;
-        all(&Asked {
+        all(&Clients {
             one,
             two,
             url,
@@ -506,23 +509,23 @@ fn locks_and_elections_on_a_real_etcd() {
     });
 }
 
-/// Who waits when the server closes is told, and does not stay in line.
+/// A request that waits when the server closes gets an error, and its key is deleted.
 #[test]
 fn lock_that_waits_ends_when_the_server_closes() {
     let _deadline = deadline();
     let (db, server) = serve(Options::new(), Serve::new("127.0.0.1:0"));
     runtime().block_on(async {
         let channel = connect(server.address()).await;
-        lock(&channel, "l", 0).await.expect("it is free");
+        lock(&channel, "l", 0).await.expect("free");
         let other = channel.clone();
         let second = begin(&channel, "l", 2, async move { lock(&other, "l", 0).await }).await;
         server.close();
-        let response = refused(ended("an answer", second).await);
+        let response = refused(ended("a response", second).await);
         assert_eq!(
             response,
             (Code::Unavailable, "etcdserver: server stopped".to_string())
         );
-        // behind the deletion in the queue of writers
+        // the put is queued after the deletion of the key
         db.put(libkv::Put::new("k", "v")).expect("put");
         let count = db
             .range(libkv::Range::new(libkv::KeyRange::prefix("l/")).count_only(true))

@@ -1,5 +1,5 @@
-//! What comes in badly: an error in etcd's words or a closed connection, and the next client is
-//! served.
+//! Bad requests and connections: the server returns etcd's error or closes the connection, and
+//! serves the next client.
 
 mod support;
 
@@ -19,7 +19,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// A frame of no settings.
+/// An empty settings frame.
 const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 
 fn put(key: &str) -> pb::PutRequest {
@@ -31,13 +31,13 @@ fn put(key: &str) -> pb::PutRequest {
 }
 
 fn host(address: &str) -> &str {
-    address.strip_prefix("http://").expect("it is TCP")
+    address.strip_prefix("http://").expect("an address of TCP")
 }
 
-/// What the server says of itself in `/metrics`: open connections, and requests and streams under
-/// way. The connection and the request that ask are among them.
+/// The numbers of open connections and of active requests and streams, from `/metrics`. The
+/// connection and the request that read them are included.
 fn load(address: &str) -> (u64, u64) {
-    let text = Http::to(address).ask("GET", "/metrics", b"").text();
+    let text = Http::to(address).call("GET", "/metrics", b"").text();
     let gauge = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name));
         let number = line.and_then(|rest| rest.trim().parse().ok());
@@ -49,44 +49,45 @@ fn load(address: &str) -> (u64, u64) {
     )
 }
 
-/// Waits until the server has no more connections and requests than it had.
+/// Waits until the server has no more connections and requests than before.
 fn load_returns_to(address: &str, before: (u64, u64)) {
     let mut now = before;
-    until("the server lets go of what clients left", || {
+    until("the server closes what clients left open", || {
         now = load(address);
         now.0 <= before.0 && now.1 <= before.1
     });
     println!("{now:?} connections and requests, {before:?} before");
 }
 
-/// A connection on which these bytes were sent.
+/// Opens a connection and sends these bytes.
 fn sent(address: &str, sent: &[&[u8]]) -> TcpStream {
-    let mut stream = TcpStream::connect(host(address)).expect("it is let in");
+    let mut stream = TcpStream::connect(host(address)).expect("connected");
     stream
         .set_read_timeout(Some(Duration::from_secs(30)))
         .expect("a time-out");
     for bytes in sent {
-        // it may have closed already
+        // the server may have closed it already
         let _ = stream.write_all(bytes);
     }
     stream
 }
 
-/// What the server answers these bytes, and that nothing follows, until it closes the connection.
+/// Sends these bytes and closes the sending side. Returns what the server sends until it closes
+/// the connection.
 fn response(address: &str, bytes: &[&[u8]]) -> Vec<u8> {
     let stream = sent(address, bytes);
     let _ = stream.shutdown(std::net::Shutdown::Write);
     rest(stream)
 }
 
-/// What comes until the server closes the connection.
+/// Everything that the server sends until it closes the connection.
 fn rest(mut stream: TcpStream) -> Vec<u8> {
     let mut response = Vec::new();
     if let Err(error) = stream.read_to_end(&mut response) {
         assert_eq!(
             error.kind(),
             std::io::ErrorKind::ConnectionReset,
-            "it is closed in time"
+            "the server closes the connection in time"
         );
     }
     response
@@ -115,7 +116,7 @@ fn garbage_ends_its_own_connection_only() {
             response(address, &[PREFACE, &noise]);
             response(address, &[PREFACE, SETTINGS, &noise]);
         }
-        // a frame that says it is longer than any may be, and one cut in the middle
+        // a frame with a length above the maximum, and a frame that is cut
         response(
             address,
             &[PREFACE, SETTINGS, &[0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1]],
@@ -125,18 +126,23 @@ fn garbage_ends_its_own_connection_only() {
             &[PREFACE, SETTINGS, &[0, 0, 100, 1, 4, 0, 0, 0, 1, 0x82]],
         );
         response(address, &[&PREFACE[..10]]);
-        served.kv().put(put("a")).await.expect("the others go on");
-        assert_eq!(served.db.status().expect("it is open").revision, 2);
+        served
+            .kv()
+            .put(put("a"))
+            .await
+            .expect("other clients are served");
+        assert_eq!(served.db.status().expect("open").revision, 2);
     });
 }
 
 #[test]
-fn http_1_on_the_paths_of_grpc_finds_nothing() {
+fn http_1_on_grpc_paths_is_not_found() {
     let _deadline = deadline();
     run(async {
         let served = Served::new().await;
         let request = b"POST /etcdserverpb.KV/Range HTTP/1.1\r\nhost: a\r\ncontent-type: application/grpc\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-        // whoever has closed their side may have gone, and is not waited for
+        // the client keeps its sending side open: the server may drop a request whose client closed
+        // it
         let found = rest(sent(served.server.address(), &[request]));
         assert!(
             found.starts_with(b"HTTP/1.1 404"),
@@ -157,7 +163,11 @@ fn http_1_on_the_paths_of_grpc_finds_nothing() {
             "{}",
             found.escape_ascii()
         );
-        served.kv().put(put("a")).await.expect("the others go on");
+        served
+            .kv()
+            .put(put("a"))
+            .await
+            .expect("other clients are served");
     });
 }
 
@@ -165,12 +175,10 @@ fn http_1_on_the_paths_of_grpc_finds_nothing() {
 async fn http2(address: &str) -> h2::client::SendRequest<Bytes> {
     let stream = tokio::net::TcpStream::connect(host(address))
         .await
-        .expect("it is let in");
-    let (client, connection) = h2::client::handshake(stream)
-        .await
-        .expect("it speaks HTTP/2");
+        .expect("connected");
+    let (client, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
     tokio::spawn(connection);
-    client.ready().await.expect("it is open")
+    client.ready().await.expect("open")
 }
 
 fn request(path: &str) -> http::request::Builder {
@@ -188,13 +196,9 @@ async fn outcome(response: h2::client::ResponseFuture) -> (i32, String) {
         while let Some(data) = body.data().await {
             let _ = body
                 .flow_control()
-                .release_capacity(data.expect("it goes on").len());
+                .release_capacity(data.expect("data").len());
         }
-        headers = body
-            .trailers()
-            .await
-            .expect("they come")
-            .expect("there are some");
+        headers = body.trailers().await.expect("received").expect("trailers");
     }
     let text = |name: &str| {
         headers
@@ -225,13 +229,17 @@ fn message_that_declares_a_huge_size_is_refused_at_once() {
         ] {
             let sent = request("/etcdserverpb.KV/Put").body(()).expect("a request");
             // the body never ends
-            let (response, mut body) = client.send_request(sent, false).expect("it is open");
+            let (response, mut body) = client.send_request(sent, false).expect("open");
             body.send_data(Bytes::copy_from_slice(&head), false)
-                .expect("it is open");
+                .expect("open");
             let (found, message) = outcome(response).await;
             assert!(found == code && message.contains(text), "{found} {message}");
         }
-        served.kv().put(put("a")).await.expect("the others go on");
+        served
+            .kv()
+            .put(put("a"))
+            .await
+            .expect("other clients are served");
     });
 }
 
@@ -245,8 +253,8 @@ fn deadline_of_a_client_cancels_its_request() {
             .header("grpc-timeout", "20m")
             .body(())
             .expect("a request");
-        // a body that does not come
-        let (response, _body) = client.send_request(sent, false).expect("it is open");
+        // a body that is never sent
+        let (response, _body) = client.send_request(sent, false).expect("open");
         assert_eq!(
             outcome(response).await,
             (4, "context deadline exceeded".to_string())
@@ -255,14 +263,14 @@ fn deadline_of_a_client_cancels_its_request() {
             .header("grpc-timeout", "soon")
             .body(())
             .expect("a request");
-        let (response, _body) = client.send_request(sent, false).expect("it is open");
+        let (response, _body) = client.send_request(sent, false).expect("open");
         assert_eq!(outcome(response).await.0, 13);
-        assert_eq!(served.db.status().expect("it is open").revision, 1);
+        assert_eq!(served.db.status().expect("open").revision, 1);
     });
 }
 
 #[test]
-fn clients_that_vanish_leave_nothing_behind() {
+fn clients_that_disconnect_free_their_resources() {
     let _deadline = deadline();
     run(async {
         let served = Served::new().await;
@@ -272,36 +280,41 @@ fn clients_that_vanish_leave_nothing_behind() {
         for _ in 0..50 {
             let channel = connect(address).await;
             let mut lease = pb::lease_client::LeaseClient::new(channel.clone());
-            let (ask, asked) = tokio::sync::mpsc::channel(1);
-            ask.send(pb::LeaseKeepAliveRequest { id: 1 })
+            let (requests, receiver) = tokio::sync::mpsc::channel(1);
+            requests
+                .send(pb::LeaseKeepAliveRequest { id: 1 })
                 .await
-                .expect("it is open");
+                .expect("open");
             let mut kept = lease
-                .lease_keep_alive(ReceiverStream::new(asked))
+                .lease_keep_alive(ReceiverStream::new(receiver))
                 .await
                 .expect("a stream")
                 .into_inner();
-            kept.message().await.expect("it lives").expect("a response");
-            // half a request, and gone
-            let mut stream = TcpStream::connect(host(address)).expect("it is let in");
-            stream.write_all(PREFACE).expect("it is taken");
-            clients.push((channel, ask, kept, stream));
+            kept.message().await.expect("open").expect("a response");
+            // only the beginning of a request
+            let mut stream = TcpStream::connect(host(address)).expect("connected");
+            stream.write_all(PREFACE).expect("sent");
+            clients.push((channel, requests, kept, stream));
         }
         until(
-            "all connections are open, and all streams are under way",
+            "all connections are open and all streams are active",
             || {
                 let (connections, requests) = load(address);
                 connections >= before.0 + 100 && requests >= before.1 + 50
             },
         );
         drop(clients);
-        served.kv().put(put("a")).await.expect("the others go on");
+        served
+            .kv()
+            .put(put("a"))
+            .await
+            .expect("other clients are served");
         load_returns_to(address, before);
         served.server.close();
     });
 }
 
-/// A client that reads nothing: what it asked for stays where it is, and others are served.
+/// A client that never reads: its responses wait in the server, and other clients are served.
 #[test]
 fn slow_reader_does_not_delay_others() {
     let _deadline = deadline();
@@ -323,18 +336,22 @@ fn slow_reader_does_not_delay_others() {
             let sent = request("/etcdserverpb.KV/Range")
                 .body(())
                 .expect("a request");
-            let (response, mut body) = slow.send_request(sent, false).expect("it is open");
+            let (response, mut body) = slow.send_request(sent, false).expect("open");
             body.send_data(Bytes::copy_from_slice(&message), true)
-                .expect("it is open");
+                .expect("open");
             waiting.push(response);
         }
         for _ in 0..100 {
-            served.kv().put(put("a")).await.expect("the others go on");
+            served
+                .kv()
+                .put(put("a"))
+                .await
+                .expect("other clients are served");
         }
         let (_, requests) = load(address);
         assert!(
             requests >= before.1 + 40,
-            "only {requests} of 50 requests are still under way: the reader is not slow"
+            "only {requests} of 50 requests are still active: the reader is not slow"
         );
         drop((waiting, slow));
         load_returns_to(address, before);
@@ -351,17 +368,21 @@ fn connections_two_thousand_are_held_and_released() {
         let before = load(address);
         let mut held = Vec::new();
         for number in 0..2_000 {
-            let mut stream = TcpStream::connect(host(address)).expect("it is let in");
+            let mut stream = TcpStream::connect(host(address)).expect("connected");
             if number % 2 == 0 {
                 stream
                     .write_all(PREFACE)
                     .and_then(|()| stream.write_all(SETTINGS))
-                    .expect("it is taken");
+                    .expect("sent");
             }
             held.push(stream);
         }
-        served.kv().put(put("a")).await.expect("the others go on");
-        // the server has spoken to each that spoke
+        served
+            .kv()
+            .put(put("a"))
+            .await
+            .expect("other clients are served");
+        // the server sent its settings to each client that sent a preface
         for stream in held.iter_mut().step_by(2) {
             stream
                 .set_read_timeout(Some(Duration::from_secs(30)))
@@ -372,7 +393,11 @@ fn connections_two_thousand_are_held_and_released() {
             load(address).0 >= before.0 + 2_000
         });
         drop(held);
-        served.kv().put(put("a")).await.expect("the others go on");
+        served
+            .kv()
+            .put(put("a"))
+            .await
+            .expect("other clients are served");
         load_returns_to(address, before);
     });
 }
@@ -389,7 +414,7 @@ fn requests_five_thousand_at_once_have_responses() {
         for response in join_all(puts).await {
             response.expect("a put");
         }
-        assert_eq!(served.db.status().expect("it is open").keys, Some(5_000));
+        assert_eq!(served.db.status().expect("open").keys, Some(5_000));
     });
 }
 
@@ -406,8 +431,8 @@ fn requests_in_flight_at_close_have_responses() {
                     let key = format!("{writer}-{number}");
                     match kv.put(put(&key)).await {
                         Ok(_) => written.push(key),
-                        // the server says so, or the connection has ended: this client cannot tell
-                        // more
+                        // an error of the server, or the end of the connection, which this client
+                        // reports with different codes
                         Err(status) => {
                             assert!(
                                 matches!(
@@ -427,15 +452,15 @@ fn requests_in_flight_at_close_have_responses() {
             })
         });
         let writers: Vec<_> = writers.collect();
-        // when some have written
+        // close while writes are in flight
         until("100 writes", || {
-            served.db.status().expect("it is open").revision >= 100
+            served.db.status().expect("open").revision >= 100
         });
         tokio::task::block_in_place(|| served.server.close());
         for writer in writers {
             for key in writer.await.expect("no panic") {
                 assert!(
-                    served.db.get(&key).expect("it is open").is_some(),
+                    served.db.get(&key).expect("open").is_some(),
                     "{key} was acknowledged"
                 );
             }
@@ -443,7 +468,7 @@ fn requests_in_flight_at_close_have_responses() {
     });
 }
 
-/// Run by the next test in a process of its own, which has few descriptors.
+/// Run by the next test in a new process with few descriptors.
 #[test]
 fn descriptors_child() {
     let _deadline = deadline();
@@ -451,7 +476,7 @@ fn descriptors_child() {
         return;
     }
     let how = Serve::new("127.0.0.1:0").log(|level, line| println!("\nlog {level:?} {line}"));
-    let server = serve(&store(), how).expect("it serves");
+    let server = serve(&store(), how).expect("a server");
     println!("\naddress {}", server.address());
     let _ = std::io::stdin().read(&mut [0]);
     server.close();
@@ -479,7 +504,7 @@ fn descriptors_exhausted_do_not_end_the_server() {
     let mut find = |what: &str| loop {
         let line = lines
             .next()
-            .unwrap_or_else(|| panic!("it ended before {what:?}"))
+            .unwrap_or_else(|| panic!("the server ended before {what:?}"))
             .expect("text");
         if let Some(rest) = line.strip_prefix(what) {
             return rest.to_string();
@@ -487,15 +512,15 @@ fn descriptors_exhausted_do_not_end_the_server() {
     };
     let address = find("address ");
     let held: Vec<_> = (0..100)
-        .map(|_| TcpStream::connect(host(&address)).expect("the backlog takes it"))
+        .map(|_| TcpStream::connect(host(&address)).expect("room in the backlog"))
         .collect();
     assert!(find("log Error ").contains("no connection can be accepted"));
     drop(held);
     run(async {
         let mut kv = pb::kv_client::KvClient::new(connect(&address).await);
-        kv.put(put("a")).await.expect("it goes on");
+        kv.put(put("a")).await.expect("the server continues");
     });
     drop(child.stdin.take());
     find("closed");
-    assert!(child.wait().expect("it ends").success());
+    assert!(child.wait().expect("the server ends").success());
 }

@@ -15,7 +15,7 @@ use libkv_test_support::{fetch, scratch, seed};
 /// The writes of a history.
 const STEPS: u64 = 400;
 const KEYS: u64 = 30;
-/// Leases with a TTL that no test sees the end of.
+/// A TTL that is longer than any test.
 const TTL_SECONDS: i64 = 50_000;
 
 /// The programs of a version of etcd.
@@ -35,7 +35,7 @@ impl Release {
     }
 }
 
-/// The versions of etcd that can be had here.
+/// The versions of etcd that are available here.
 fn releases() -> Vec<Release> {
     let programs = [("3.5", fetch::program()), ("3.7", fetch::program37())];
     let mut found = Vec::new();
@@ -226,7 +226,7 @@ fn snapshot_round_trip_keeps_the_whole_history() {
         };
         assert!(hash(&first).is_some());
         assert_eq!(hash(&first), hash(&second), "HashKV");
-        // both go on from the same revision
+        // both continue with the same revision
         let next = |db: &Db| db.put(Put::new("next", "x")).expect("written").revision;
         assert_eq!(next(&store), next(&again));
     }
@@ -247,7 +247,7 @@ fn snapshot_of_a_server_is_restored_by_etcdctl_and_kv() {
             &release.etcdctl,
             &["--endpoints", &served.url(), "snapshot", "save", path],
         );
-        // the sum of the parts is checked against the hash by both readers
+        // both readers verify the hash of the received parts
         run(&release.etcdutl, &["snapshot", "status", path]);
         let store = dir.join(format!("store-{number}"));
         Restore::new(&file).run(&store).expect("restored");

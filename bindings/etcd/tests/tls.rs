@@ -1,4 +1,4 @@
-//! Encrypted addresses: certificates of both sides, names, both HTTPs, and what goes wrong.
+//! Addresses with TLS: certificates of both sides, names, HTTP/1 and HTTP/2, failures.
 
 mod support;
 
@@ -24,7 +24,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName}
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 use tonic::transport::{Channel, Endpoint};
 
-/// An authority, and files of what it signed; removed at the end.
+/// A certificate authority. It writes what it signs to a directory, which is removed at the end.
 struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     directory: PathBuf,
@@ -64,11 +64,14 @@ impl Authority {
             .key_file(self.file("server.key"))
     }
 
-    /// A client that trusts this authority; with the certificate of this name, if any.
+    /// A client that trusts this authority, with the certificate of this name if there is one.
     fn client(&self, certificate: Option<(&Authority, &str)>, alpn: &[&[u8]]) -> TlsConnector {
         let mut roots = RootCertStore::empty();
         roots
-            .add(CertificateDer::from_pem_file(self.file("ca.pem")).expect("it was written"))
+            .add(
+                CertificateDer::from_pem_file(self.file("ca.pem"))
+                    .expect("the certificate of the authority"),
+            )
             .expect("an authority");
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
@@ -78,12 +81,12 @@ impl Authority {
             None => builder.with_no_client_auth(),
             Some((authority, name)) => {
                 let chain = CertificateDer::from_pem_file(authority.file(&format!("{name}.pem")))
-                    .expect("it was signed");
+                    .expect("a signed file");
                 let key = PrivateKeyDer::from_pem_file(authority.file(&format!("{name}.key")))
-                    .expect("it was signed");
+                    .expect("a signed file");
                 builder
                     .with_client_auth_cert(vec![chain], key)
-                    .expect("they go together")
+                    .expect("a certificate and its key")
             }
         };
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
@@ -101,7 +104,7 @@ fn host(server: &Server) -> String {
     server
         .address()
         .strip_prefix("https://")
-        .expect("it is encrypted")
+        .expect("an address with TLS")
         .to_string()
 }
 
@@ -139,7 +142,7 @@ fn tls_by_name_and_by_address() {
     let _deadline = deadline();
     run(async {
         let authority = Authority::new("names");
-        let server = serve(&store(), authority.serve()).expect("it serves");
+        let server = serve(&store(), authority.serve()).expect("a server");
         for name in ["localhost", "127.0.0.1"] {
             let channel = channel(&server, authority.client(None, &[b"h2"]), name)
                 .await
@@ -147,21 +150,21 @@ fn tls_by_name_and_by_address() {
             assert!(works(channel).await, "{name}");
         }
         let wrong = channel(&server, authority.client(None, &[b"h2"]), "elsewhere").await;
-        assert!(wrong.is_err(), "the client sees that the name is another");
-        // a client without ALPN speaks HTTP/2 all the same
+        assert!(wrong.is_err(), "the client refuses the wrong name");
+        // a client without ALPN can use HTTP/2 too
         let silent = channel(&server, authority.client(None, &[]), "localhost")
             .await
-            .expect("it is let in");
+            .expect("connected");
         assert!(works(silent).await);
     });
 }
 
-/// Node sends the IP address that it connects to as a server name, which the standard forbids.
+/// Node sends the IP address of the server as the server name, which the standard forbids.
 #[test]
 fn tls_with_an_ip_address_as_server_name() {
     let _deadline = deadline();
     let authority = Authority::new("ip");
-    let server = serve(&store(), authority.serve()).expect("it serves");
+    let server = serve(&store(), authority.serve()).expect("a server");
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("versions")
@@ -175,13 +178,17 @@ fn tls_with_an_ip_address_as_server_name() {
     let at = hello
         .windows(name.len())
         .position(|window| window == name.as_bytes())
-        .expect("the name is in it");
+        .expect("the name in the hello");
     hello[at..at + name.len()].copy_from_slice(b"127.0.0.1");
-    let mut stream = TcpStream::connect(host(&server)).expect("it is let in");
-    stream.write_all(&hello).expect("it is taken");
+    let mut stream = TcpStream::connect(host(&server)).expect("connected");
+    stream.write_all(&hello).expect("sent");
     let mut record = [0; 1];
     stream.read_exact(&mut record).expect("a response");
-    assert_eq!(record, [22], "the handshake goes on; 21 would be an alert");
+    assert_eq!(
+        record,
+        [22],
+        "the handshake continues; 21 would be an alert"
+    );
 }
 
 #[test]
@@ -195,13 +202,13 @@ fn client_certificate_is_required_where_configured() {
             .serve()
             .trusted_ca_file(authority.file("ca.pem"))
             .client_cert_auth(true);
-        let server = serve(&store(), how).expect("it serves");
+        let server = serve(&store(), how).expect("a server");
         let mine = authority.client(Some((&authority, "client")), &[b"h2"]);
         assert!(
             works(
                 channel(&server, mine, "localhost")
                     .await
-                    .expect("it is let in")
+                    .expect("connected")
             )
             .await
         );
@@ -209,7 +216,7 @@ fn client_certificate_is_required_where_configured() {
             authority.client(None, &[b"h2"]),
             authority.client(Some((&other, "client")), &[b"h2"]),
         ] {
-            // with TLS 1.3 a client hears of it when it reads for the first time
+            // with TLS 1.3 a client gets the error at its first read
             let refused = match channel(&server, tls, "localhost").await {
                 Ok(channel) => !works(channel).await,
                 Err(_) => true,
@@ -221,10 +228,10 @@ fn client_certificate_is_required_where_configured() {
             works(
                 channel(&server, mine, "localhost")
                     .await
-                    .expect("it is let in")
+                    .expect("connected")
             )
             .await,
-            "and goes on"
+            "a permitted client is still served"
         );
     });
 }
@@ -235,10 +242,10 @@ fn tls_versions_and_cipher_suites_are_configured() {
     run(async {
         let authority = Authority::new("chosen");
         let negotiated = async |how: Serve| {
-            let server = serve(&store(), how).expect("it serves");
+            let server = serve(&store(), how).expect("a server");
             let stream = tokio::net::TcpStream::connect(host(&server))
                 .await
-                .expect("it is let in");
+                .expect("connected");
             let name = ServerName::try_from("localhost").expect("a name");
             let stream = authority
                 .client(None, &[b"h2"])
@@ -306,11 +313,11 @@ fn http_1_over_tls() {
     run(async {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let authority = Authority::new("http1");
-        let server = serve(&store(), authority.serve()).expect("it serves");
+        let server = serve(&store(), authority.serve()).expect("a server");
         for alpn in [&[&b"http/1.1"[..]][..], &[]] {
             let stream = tokio::net::TcpStream::connect(host(&server))
                 .await
-                .expect("it is let in");
+                .expect("connected");
             let name = ServerName::try_from("localhost").expect("a name");
             let mut stream = authority
                 .client(None, alpn)
@@ -318,7 +325,7 @@ fn http_1_over_tls() {
                 .await
                 .expect("a handshake");
             let request = b"GET /version HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
-            stream.write_all(request).await.expect("it is taken");
+            stream.write_all(request).await.expect("sent");
             let mut response = Vec::new();
             stream.read_to_end(&mut response).await.expect("a response");
             assert!(
@@ -335,7 +342,7 @@ fn handshake_failures_do_not_stop_others() {
     let _deadline = deadline();
     run(async {
         let authority = Authority::new("broken");
-        let server = serve(&store(), authority.serve()).expect("it serves");
+        let server = serve(&store(), authority.serve()).expect("a server");
         let hello = {
             let roots = RootCertStore::empty();
             let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -359,16 +366,14 @@ fn handshake_failures_do_not_stop_others() {
             &[0x16, 3, 1, 0xff, 0xff],
             &[0; 4096],
         ] {
-            let mut stream = TcpStream::connect(host(&server)).expect("it is let in");
-            stream.write_all(sent).expect("it is taken");
-            stream
-                .shutdown(std::net::Shutdown::Write)
-                .expect("it is open");
+            let mut stream = TcpStream::connect(host(&server)).expect("connected");
+            stream.write_all(sent).expect("sent");
+            stream.shutdown(std::net::Shutdown::Write).expect("open");
             stream
                 .set_read_timeout(Some(Duration::from_secs(30)))
                 .expect("a time-out");
             let mut response = Vec::new();
-            // an alert or nothing, and the end
+            // the server sends an alert or nothing, then closes the connection
             if stream.read_to_end(&mut response).is_ok() {
                 assert!(
                     response.is_empty() || response[0] == 21,
@@ -376,35 +381,35 @@ fn handshake_failures_do_not_stop_others() {
                     response.escape_ascii()
                 );
             }
-            // many that stay in the middle of it
+            // many connections that stay in the middle of the handshake
             for _ in 0..50 {
-                let mut stream = TcpStream::connect(host(&server)).expect("it is let in");
+                let mut stream = TcpStream::connect(host(&server)).expect("connected");
                 let _ = stream.write_all(&hello[..hello.len() / 2]);
                 held.push(stream);
             }
         }
         let channel = channel(&server, authority.client(None, &[b"h2"]), "localhost")
             .await
-            .expect("it is let in");
+            .expect("connected");
         assert!(works(channel).await);
         server.close();
     });
 }
 
-/// Certificates are renewed while a server runs. What cannot be used changes nothing, and is said
-/// once.
+/// New certificates are used while the server runs. Files that cannot be used are logged once, and
+/// the old certificate stays in use.
 #[test]
 fn certificates_are_reloaded_for_new_connections() {
     let _deadline = deadline();
     run(async {
         let authority = Authority::new("renewed");
-        let (say, said) = std::sync::mpsc::channel();
+        let (sender, warnings) = std::sync::mpsc::channel();
         let how = authority.serve().log(move |level, line| {
             if level == Level::Warn {
-                say.send(line.to_string()).expect("the test listens");
+                sender.send(line.to_string()).expect("the test receives");
             }
         });
-        let server = serve(&store(), how).expect("it serves");
+        let server = serve(&store(), how).expect("a server");
         let comes = async |name| {
             let client = authority.client(None, &[b"h2"]);
             match channel(&server, client, name).await {
@@ -414,24 +419,24 @@ fn certificates_are_reloaded_for_new_connections() {
         };
         let old = channel(&server, authority.client(None, &[b"h2"]), "localhost")
             .await
-            .expect("it is let in");
+            .expect("connected");
         assert!(works(old.clone()).await && !comes("renewed.example").await);
 
         fs::write(authority.file("server.key"), "half of a k").expect("a file");
         assert!(
             comes("localhost").await && comes("localhost").await,
-            "the old ones stay"
+            "the old certificate stays in use"
         );
-        let line = said.try_recv().expect("it is said");
+        let line = warnings.try_recv().expect("a warning");
         assert!(
             line.contains("server.key") && line.contains("the old ones remain in use"),
             "{line}"
         );
-        assert!(said.try_recv().is_err(), "once");
+        assert!(warnings.try_recv().is_err(), "one warning");
 
         authority.sign("server", &["renewed.example"]);
         assert!(comes("renewed.example").await && !comes("localhost").await);
-        assert!(works(old).await, "who is there stays");
+        assert!(works(old).await, "an open connection continues");
     });
 }
 
@@ -476,23 +481,24 @@ fn certificate_file_errors_name_the_file() {
     );
 }
 
-/// Whoever asks for certificates must not take for safe an address that shows and asks for none.
+/// An address that is not encrypted, or that does not require certificates of clients, although
+/// these options were set: the server logs a warning.
 #[test]
 fn certificates_without_use_are_logged() {
     let _deadline = deadline();
     let authority = Authority::new("unused");
     authority.sign("server", &["localhost"]);
     let warned = |how: Serve| {
-        let said = Arc::new(Mutex::new(Vec::new()));
-        let into = said.clone();
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let into = lines.clone();
         let log = move |level, line: &str| {
             if level == Level::Warn {
                 into.lock().expect("no panic").push(line.to_string());
             }
         };
-        let server = serve(&store(), how.log(log)).expect("it serves");
-        let said = said.lock().expect("no panic").clone();
-        (server.addresses().to_vec(), said)
+        let server = serve(&store(), how.log(log)).expect("a server");
+        let warnings = lines.lock().expect("no panic").clone();
+        (server.addresses().to_vec(), warnings)
     };
     let files = |how: Serve| {
         how.cert_file(authority.file("server.pem"))
@@ -501,16 +507,16 @@ fn certificates_without_use_are_logged() {
     let plain = || Serve::new("http://127.0.0.1:0");
     assert_eq!(warned(plain()).1, [""; 0]);
     assert_eq!(warned(files(Serve::new("https://127.0.0.1:0"))).1, [""; 0]);
-    let (addresses, said) = warned(files(plain().listen("https://127.0.0.1:0")));
+    let (addresses, warnings) = warned(files(plain().listen("https://127.0.0.1:0")));
     assert_eq!(
-        said,
+        warnings,
         [format!(
             "{} is not encrypted: the certificate is for https:// addresses",
             addresses[0]
         )]
     );
-    let (addresses, said) = warned(plain().client_cert_auth(true));
+    let (addresses, warnings) = warned(plain().client_cert_auth(true));
     let text = "is not encrypted, and accepts clients without a certificate: certificates are required at \
                 https:// addresses";
-    assert_eq!(said, [format!("{} {text}", addresses[0])]);
+    assert_eq!(warnings, [format!("{} {text}", addresses[0])]);
 }

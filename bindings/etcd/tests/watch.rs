@@ -15,11 +15,11 @@ use tonic::transport::Channel;
 use self::wire::*;
 use libkv_test_support::deadline::deadline;
 
-/// Who is asked. Where the two differ, `tests/deviations.md` says so.
+/// The server under test. `tests/deviations.md` lists the differences.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Whose {
-    Ours,
-    Etcds,
+enum Target {
+    Libkv,
+    Etcd,
 }
 
 fn at(response: &WatchResponse) -> i64 {
@@ -27,7 +27,7 @@ fn at(response: &WatchResponse) -> i64 {
 }
 
 /// Key, value or `-` for a deletion, and revision of each event.
-fn told(response: &WatchResponse) -> Vec<(String, String, i64)> {
+fn events_of(response: &WatchResponse) -> Vec<(String, String, i64)> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let events = response.events.iter().map(|event| {
         let kv = event.kv.as_ref().expect("a pair");
@@ -60,10 +60,10 @@ async fn row_1_created_at_the_current_revision(channel: &Channel) {
 
 async fn row_2_ids(channel: &Channel) {
     let mut watches = Watches::open(channel).await;
-    let mut next = async |asked: i64| {
+    let mut next = async |id: i64| {
         let created = watches
             .create(WatchCreateRequest {
-                watch_id: asked,
+                watch_id: id,
                 ..watch("r2", "")
             })
             .await;
@@ -94,7 +94,7 @@ async fn row_2_ids(channel: &Channel) {
     assert_eq!((again.watch_id, again.canceled), (2, false));
 }
 
-async fn row_3_where_it_starts(channel: &Channel, whose: Whose) {
+async fn row_3_where_it_starts(channel: &Channel, target: Target) {
     let mut kv = Kv::new(channel);
     let first = kv.put("r3", "1").await;
     kv.put("r3", "2").await;
@@ -114,7 +114,7 @@ async fn row_3_where_it_starts(channel: &Channel, whose: Whose) {
         .await;
     let past = watches.next().await;
     assert_eq!(
-        (past.watch_id, told(&past)),
+        (past.watch_id, events_of(&past)),
         (2, vec![event("r3", "2", first + 1)])
     );
     assert_eq!(at(&past), first + 1);
@@ -123,12 +123,12 @@ async fn row_3_where_it_starts(channel: &Channel, whose: Whose) {
     let third = kv.put("r3", "3").await;
     let now = watches.next().await;
     assert_eq!(
-        (now.watch_id, told(&now)),
+        (now.watch_id, events_of(&now)),
         (1, vec![event("r3", "3", third)])
     );
     watches.cancel(1);
     assert!(watches.next().await.canceled);
-    // two revisions from now: what is written before is never delivered
+    // a start two revisions ahead: earlier events are never delivered
     let future = watches
         .create(WatchCreateRequest {
             start_revision: third + 2,
@@ -139,7 +139,7 @@ async fn row_3_where_it_starts(channel: &Channel, whose: Whose) {
     kv.put("r3", "4").await;
     kv.put("r3", "5").await;
     assert_eq!(
-        told(&watches.next().await),
+        events_of(&watches.next().await),
         vec![event("r3", "5", third + 2)]
     );
     let negative = watches
@@ -148,9 +148,9 @@ async fn row_3_where_it_starts(channel: &Channel, whose: Whose) {
             ..watch("r3", "")
         })
         .await;
-    match whose {
-        Whose::Etcds => assert!(!negative.canceled),
-        Whose::Ours => {
+    match target {
+        Target::Etcd => assert!(!negative.canceled),
+        Target::Libkv => {
             assert_eq!((negative.watch_id, negative.canceled), (-1, true));
             assert_eq!(
                 negative.cancel_reason,
@@ -168,7 +168,7 @@ async fn row_4_backward_ranges(channel: &Channel) {
         assert_eq!((refused.watch_id, refused.canceled), (-1, true));
         assert_eq!(refused.cancel_reason, "mvcc: watcher range is empty");
     }
-    // all keys from b on; an empty key is the first there can be
+    // all keys from b on; an empty key is the first possible key
     assert_eq!(watches.create(watch("b", "\0")).await.watch_id, 0);
     assert_eq!(watches.create(watch("", "")).await.watch_id, 1);
 }
@@ -190,7 +190,7 @@ async fn row_5_cancel(channel: &Channel) {
         ("", 0)
     );
     assert_eq!(at(&canceled), revision);
-    // nothing else came
+    // no other response was sent
     assert_eq!(watches.create(watch("r5", "")).await.watch_id, 1);
 }
 
@@ -265,9 +265,12 @@ async fn rows_7_and_8_whole_revisions_in_order(channel: &Channel) {
     ];
     for expected in &expected {
         let response = watches.next().await;
-        assert_eq!((&told(&response), at(&response)), (expected, expected[0].2));
+        assert_eq!(
+            (&events_of(&response), at(&response)),
+            (expected, expected[0].2)
+        );
     }
-    // the past in the same order, as many answers as it takes
+    // past events in the same order, in any number of responses
     watches
         .create(WatchCreateRequest {
             watch_id: 9,
@@ -280,7 +283,7 @@ async fn rows_7_and_8_whole_revisions_in_order(channel: &Channel) {
         events: past,
         ..Default::default()
     };
-    assert_eq!(told(&response), expected.concat());
+    assert_eq!(events_of(&response), expected.concat());
 }
 
 async fn row_9_filters(channel: &Channel) {
@@ -310,7 +313,7 @@ async fn row_9_filters(channel: &Channel) {
     let mut seen = Vec::new();
     for _ in 0..4 {
         let response = watches.next().await;
-        seen.push((response.watch_id, told(&response)));
+        seen.push((response.watch_id, events_of(&response)));
     }
     seen.sort();
     let expected = [
@@ -357,7 +360,7 @@ async fn row_10_compacted(channel: &Channel) {
     );
     let header = canceled.header.expect("a header");
     assert!(header.cluster_id != 0 && header.raft_term > 0);
-    // its id is in use until it is cancelled
+    // the id stays in use until the watch is cancelled
     let again = watches.create(watch("r10", "")).await;
     assert_eq!(again.watch_id, 1);
     watches.cancel(0);
@@ -371,7 +374,7 @@ async fn row_10_compacted(channel: &Channel) {
         (0, true, 0)
     );
     assert_eq!(at(&canceled), third);
-    // from the compacted revision on, what survives there
+    // a watch from the compacted revision gets the events that are kept there
     watches
         .create(WatchCreateRequest {
             watch_id: 7,
@@ -381,12 +384,12 @@ async fn row_10_compacted(channel: &Channel) {
         .await;
     let response = watches.next().await;
     assert_eq!(
-        (response.watch_id, told(&response)),
+        (response.watch_id, events_of(&response)),
         (7, vec![event("r10", "3", third)])
     );
 }
 
-async fn row_11_the_pair_before(channel: &Channel) {
+async fn row_11_prev_kv(channel: &Channel) {
     let mut kv = Kv::new(channel);
     let mut watches = Watches::open(channel).await;
     watches
@@ -417,7 +420,7 @@ async fn row_11_the_pair_before(channel: &Channel) {
     assert_eq!(before(&watches.next().await), [None]);
     let changed = kv.put("r11", "4").await;
     assert_eq!(before(&watches.next().await), [Some(b"3".to_vec())]);
-    // not to be had where it has been compacted
+    // it is absent if the previous revision was compacted
     kv.compact(changed).await;
     watches
         .create(WatchCreateRequest {
@@ -429,7 +432,7 @@ async fn row_11_the_pair_before(channel: &Channel) {
         .await;
     let past = watches.next().await;
     assert_eq!(
-        (told(&past), before(&past)),
+        (events_of(&past), before(&past)),
         (vec![event("r11", "4", changed)], vec![None])
     );
     assert_eq!(changed, created + 1);
@@ -455,7 +458,7 @@ async fn row_12_progress_on_request(channel: &Channel) {
         (-1, 0, revision)
     );
     assert!(!progress.created && !progress.canceled);
-    // one that begins in the future is no reason to wait
+    // a watch that starts in the future does not delay the report
     watches
         .create(WatchCreateRequest {
             start_revision: revision + 1_000,
@@ -467,7 +470,7 @@ async fn row_12_progress_on_request(channel: &Channel) {
     assert_eq!((progress.watch_id, at(&progress)), (-1, revision));
 }
 
-async fn row_13_progress_when_nothing_happens(channel: &Channel) {
+async fn row_13_progress_when_idle(channel: &Channel) {
     let mut kv = Kv::new(channel);
     let mut watches = Watches::open(channel).await;
     watches
@@ -490,7 +493,7 @@ async fn row_13_progress_when_nothing_happens(channel: &Channel) {
         assert_eq!((progress.watch_id, progress.events.len()), (2, 0));
         seen.push(at(&progress));
     }
-    // some may have come before the put
+    // some reports may have been sent before the put
     assert!(
         seen.iter().all(|at| [revision - 1, revision].contains(at)) && seen.is_sorted(),
         "{seen:?}"
@@ -528,7 +531,7 @@ async fn row_14_fragments(channel: &Channel) {
         let piece = watches.next().await;
         assert_eq!((piece.watch_id, at(&piece)), (2, revision));
         pieces.push((piece.events.len(), piece.fragment));
-        keys.extend(told(&piece));
+        keys.extend(events_of(&piece));
         assert!(pieces.len() <= 2, "{pieces:?}");
     }
     assert_eq!(pieces, [(2, true), (2, false)]);
@@ -565,8 +568,8 @@ async fn row_14_history_is_one_response_in_fragments(channel: &Channel) {
         start_revision: first,
         ..watch("r14e", "r14f")
     };
-    watches.ask(RequestUnion::CreateRequest(whole.clone()));
-    watches.ask(RequestUnion::CreateRequest(WatchCreateRequest {
+    watches.send(RequestUnion::CreateRequest(whole.clone()));
+    watches.send(RequestUnion::CreateRequest(WatchCreateRequest {
         watch_id: 2,
         ..whole
     }));
@@ -577,7 +580,7 @@ async fn row_14_history_is_one_response_in_fragments(channel: &Channel) {
             assert_eq!(
                 (piece.watch_id, piece.created),
                 (watch_id, false),
-                "nothing comes between fragments"
+                "no other response between fragments"
             );
         }
         if piece.created {
@@ -601,25 +604,25 @@ async fn row_15_half_closed(channel: &Channel) {
     for value in ["1", "2"] {
         let revision = kv.put("r15", value).await;
         assert_eq!(
-            told(&watches.next().await),
+            events_of(&watches.next().await),
             vec![event("r15", value, revision)]
         );
     }
 }
 
-async fn every_row(channel: &Channel, whose: Whose) {
+async fn every_row(channel: &Channel, target: Target) {
     row_1_created_at_the_current_revision(channel).await;
     row_2_ids(channel).await;
-    row_3_where_it_starts(channel, whose).await;
+    row_3_where_it_starts(channel, target).await;
     row_4_backward_ranges(channel).await;
     row_5_cancel(channel).await;
     row_6_what_events_have(channel).await;
     rows_7_and_8_whole_revisions_in_order(channel).await;
     row_9_filters(channel).await;
     row_10_compacted(channel).await;
-    row_11_the_pair_before(channel).await;
+    row_11_prev_kv(channel).await;
     row_12_progress_on_request(channel).await;
-    row_13_progress_when_nothing_happens(channel).await;
+    row_13_progress_when_idle(channel).await;
     row_14_fragments(channel).await;
     row_14_history_is_one_response_in_fragments(channel).await;
     row_15_half_closed(channel).await;
@@ -632,18 +635,19 @@ fn contract_rows_on_our_server() {
         Options::new(),
         Serve::new("127.0.0.1:0").progress_notify_interval_ms(200),
     );
-    runtime().block_on(async { every_row(&connect(server.address()).await, Whose::Ours).await });
+    runtime().block_on(async { every_row(&connect(server.address()).await, Target::Libkv).await });
 }
 
 #[test]
 fn contract_rows_on_a_real_etcd() {
     let _deadline = deadline();
     if let Some(etcd) = real_etcd("watch-rows") {
-        runtime().block_on(async { every_row(&connect(&etcd.url()).await, Whose::Etcds).await });
+        runtime().block_on(async { every_row(&connect(&etcd.url()).await, Target::Etcd).await });
     }
 }
 
-/// Contract 10.13 to the millisecond: progress after a quiet interval, an event begins it anew.
+/// Contract 10.13 to the millisecond: progress is sent after an interval without events. Each event
+/// restarts the interval.
 #[test]
 fn progress_follows_the_clock_of_the_store() {
     let _deadline = deadline();
@@ -671,9 +675,9 @@ fn progress_follows_the_clock_of_the_store() {
         );
         clock.advance(4_000);
         Kv::new(&channel).put("k", "v").await;
-        assert_eq!(told(&watches.next().await), vec![event("k", "v", 2)]);
+        assert_eq!(events_of(&watches.next().await), vec![event("k", "v", 2)]);
         clock.advance(4_999);
-        // nothing is on its way before this
+        // the response to this request comes next, so no report was sent before
         watches.progress();
         assert_eq!(watches.next().await.watch_id, -1);
         clock.advance(1);
@@ -697,8 +701,8 @@ fn progress_is_reported_after_a_failed_read() {
                     (db.clone(), reading.clone(), mpsc::channel::<()>());
                 let read = move || {
                     let each = |_: libkv::PairRef| {
-                        reading.send(()).expect("it is waited for");
-                        // an error says that it was released
+                        reading.send(()).expect("the test waits");
+                        // the sender is dropped to release the slot: an error is expected
                         let _ = released.recv();
                     };
                     db.range_each(&Range::new("k"), each).expect("a range")
@@ -707,11 +711,13 @@ fn progress_is_reported_after_a_failed_read() {
             })
             .collect();
         for _ in 0..SLOTS {
-            begun.recv_timeout(PATIENCE).expect("a slot for each");
+            begun
+                .recv_timeout(WAIT_LIMIT)
+                .expect("a slot for each reader");
         }
         watches.progress();
-        // each waits a second for a slot: the server's attempt, which began with the first, has
-        // failed too
+        // each attempt waits a second for a slot: the server's attempt, which began with the first,
+        // has then failed too
         for _ in 0..2 {
             assert_eq!(
                 db.snapshot().expect_err("no slot is free").code(),
@@ -730,8 +736,8 @@ fn progress_is_reported_after_a_failed_read() {
     });
 }
 
-/// A watch that is overtaken by a compaction while it lives ends as one that began too early, and
-/// what ends with its server or its store says so.
+/// A watch is cancelled with a reason when its store is closed. A stream ends with an error when
+/// its server is closed.
 #[test]
 fn watch_ends_for_each_reason() {
     let _deadline = deadline();
@@ -754,7 +760,7 @@ fn watch_ends_for_each_reason() {
         server.close();
         let end = soon("the end of the stream", watches.responses.message())
             .await
-            .expect_err("it has ended");
+            .expect_err("the stream ended");
         assert_eq!(
             (end.code(), end.message()),
             (tonic::Code::Unavailable, "etcdserver: server stopped")

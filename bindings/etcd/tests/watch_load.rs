@@ -1,7 +1,7 @@
-//! Watches over the wire in numbers and in trouble: against an oracle while connections are cut, a
-//! thousand streams, a client that does not read, floods of requests.
+//! Watches over the wire under load: compared with an oracle while connections are cut, a thousand
+//! streams, a client that does not read, floods of requests.
 //!
-//! The seed is printed; `SEED=` repeats it.
+//! The seed is printed; `SEED=` repeats a run.
 
 mod wire;
 
@@ -23,7 +23,7 @@ use tokio::sync::watch as signal;
 use self::wire::*;
 use libkv_test_support::deadline::deadline;
 
-/// Passes connections on, until they are cut.
+/// Forwards connections, until they are cut.
 struct Proxy {
     url: String,
     cut: signal::Sender<u64>,
@@ -34,7 +34,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0")
             .await
             .expect("a port on loopback");
-        let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
         let server = server.strip_prefix("http://").expect("a URL").to_string();
         let (cut, _) = signal::channel(0);
         let cuts = cut.clone();
@@ -60,26 +60,26 @@ impl Proxy {
     }
 }
 
-/// An event as the oracle knows it: key, value or none for a deletion, revision.
-type Known = (String, Option<String>, i64);
+/// An event of the oracle: key, value (`None` for a deletion), revision.
+type OracleEvent = (String, Option<String>, i64);
 
-/// One watch that is made anew wherever it was cut.
+/// A watch that is created again, at its position, whenever its connection was cut.
 #[derive(Clone)]
-struct Following {
+struct WatchState {
     id: i64,
     key: String,
     range_end: String,
     filters: Vec<FilterType>,
     fragment: bool,
-    /// Where to go on.
+    /// The next revision.
     from: i64,
-    seen: Vec<Known>,
-    /// Events of a revision of which more is to come.
-    half: Vec<Known>,
+    seen: Vec<OracleEvent>,
+    /// Events of a revision of which more fragments follow.
+    partial: Vec<OracleEvent>,
 }
 
-impl Following {
-    fn draw(dice: &mut Dice, id: i64) -> Following {
+impl WatchState {
+    fn draw(dice: &mut Dice, id: i64) -> WatchState {
         let letter = |dice: &mut Dice| char::from(b'a' + dice.below(8) as u8).to_string();
         let key = letter(dice);
         let range_end = match dice.below(4) {
@@ -93,7 +93,7 @@ impl Following {
             _ => vec![],
         };
         let fragment = dice.one_in(2);
-        Following {
+        WatchState {
             id,
             key,
             range_end,
@@ -101,11 +101,11 @@ impl Following {
             fragment,
             from: 1,
             seen: vec![],
-            half: vec![],
+            partial: vec![],
         }
     }
 
-    fn wants(&self, (key, value, _): &Known) -> bool {
+    fn matches(&self, (key, value, _): &OracleEvent) -> bool {
         let inside = match self.range_end.as_str() {
             "" => *key == self.key,
             "\0" => *key >= self.key,
@@ -135,22 +135,22 @@ impl Following {
         for mvccpb::Event { r#type, kv, .. } in response.events {
             let kv = kv.expect("a pair");
             let value = (r#type == EventType::Put as i32).then(|| text(&kv.value));
-            self.half.push((text(&kv.key), value, kv.mod_revision));
+            self.partial.push((text(&kv.key), value, kv.mod_revision));
         }
-        // pieces of a revision count once it is whole
-        if let (false, Some(last)) = (response.fragment, self.half.last()) {
+        // the fragments of a revision count once they are complete
+        if let (false, Some(last)) = (response.fragment, self.partial.last()) {
             self.from = last.2 + 1;
-            self.seen.append(&mut self.half);
+            self.seen.append(&mut self.partial);
         }
     }
 }
 
-/// Follows with one stream, over and over, until every watch has seen as much as `known` has for
-/// it.
+/// Watches with one stream, which is opened again whenever it was cut. Ends when every watch has
+/// as many events as `known` has for it.
 async fn follow(
     url: String,
-    mut watches: Vec<Following>,
-    mut known: signal::Receiver<Option<Arc<Vec<Known>>>>,
+    mut watches: Vec<WatchState>,
+    mut known: signal::Receiver<Option<Arc<Vec<OracleEvent>>>>,
     cuts: Arc<AtomicU64>,
 ) {
     loop {
@@ -161,16 +161,14 @@ async fn follow(
                 .await
                 .map_err(|error| tonic::Status::unavailable(error.to_string()))?;
             let mut stream = Watches::try_open(&channel).await?;
-            for following in &mut watches {
-                following.half.clear();
-                stream.ask(watch_request::RequestUnion::CreateRequest(
-                    following.request(),
-                ));
+            for state in &mut watches {
+                state.partial.clear();
+                stream.send(watch_request::RequestUnion::CreateRequest(state.request()));
             }
             loop {
                 if let Some(known) = &*known.borrow()
                     && watches.iter().all(|f| {
-                        f.seen.len() >= known.iter().filter(|event| f.wants(event)).count()
+                        f.seen.len() >= known.iter().filter(|event| f.matches(event)).count()
                     })
                 {
                     return Ok(());
@@ -178,8 +176,8 @@ async fn follow(
                 tokio::select! {
                     response = stream.responses.message() => {
                         let response = response?.ok_or_else(|| tonic::Status::unavailable("the end"))?;
-                        let following = watches.iter_mut().find(|f| f.id == response.watch_id).expect("an id of ours");
-                        following.take(response);
+                        let state = watches.iter_mut().find(|f| f.id == response.watch_id).expect("the id of a watch");
+                        state.take(response);
                     }
                     _ = known.changed() => {}
                 }
@@ -191,23 +189,23 @@ async fn follow(
             Err(_) => cuts.fetch_add(1, Ordering::Relaxed),
         };
     }
-    let known = known.borrow().clone().expect("all is written");
-    for following in watches {
-        let expected: Vec<Known> = known
+    let known = known.borrow().clone().expect("the expected events");
+    for state in watches {
+        let expected: Vec<OracleEvent> = known
             .iter()
-            .filter(|event| following.wants(event))
+            .filter(|event| state.matches(event))
             .cloned()
             .collect();
         assert_eq!(
-            following.seen, expected,
+            state.seen, expected,
             "watch of {:?} to {:?}",
-            following.key, following.range_end
+            state.key, state.range_end
         );
     }
 }
 
-/// Writes at random; answers what watches must see.
-async fn write(kv: &mut Kv, dice: &mut Dice, proxy: &Proxy, writes: u64) -> Vec<Known> {
+/// Writes at random. Returns the events that watches must deliver.
+async fn write(kv: &mut Kv, dice: &mut Dice, proxy: &Proxy, writes: u64) -> Vec<OracleEvent> {
     let mut live: BTreeMap<String, String> = BTreeMap::new();
     let mut known = Vec::new();
     for n in 0..writes {
@@ -254,8 +252,7 @@ async fn write(kv: &mut Kv, dice: &mut Dice, proxy: &Proxy, writes: u64) -> Vec<
     known
 }
 
-/// Issue's oracle over the wire: whatever is cut, each watch sees each of its events once, in
-/// order.
+/// Each watch delivers each of its events once, in order, although connections are cut.
 #[test]
 fn watch_over_cut_connections_loses_and_repeats_nothing() {
     let _deadline = deadline();
@@ -274,11 +271,11 @@ fn watch_over_cut_connections_loses_and_repeats_nothing() {
     let (_db, server) = serve(Options::new(), Serve::new("127.0.0.1:0"));
     runtime().block_on(async {
         let proxy = Proxy::start(server.address()).await;
-        let (tell, known) = signal::channel(None);
+        let (sender, known) = signal::channel(None);
         let cuts = Arc::new(AtomicU64::new(0));
         let followers: Vec<_> = (0..STREAMS)
             .map(|_| {
-                let watches = (1..=6).map(|id| Following::draw(&mut dice, id)).collect();
+                let watches = (1..=6).map(|id| WatchState::draw(&mut dice, id)).collect();
                 tokio::spawn(follow(
                     proxy.url.clone(),
                     watches,
@@ -290,20 +287,20 @@ fn watch_over_cut_connections_loses_and_repeats_nothing() {
         let mut kv = Kv::new(&connect(server.address()).await);
         let written = write(&mut kv, &mut dice, &proxy, WRITES).await;
         proxy.cut();
-        tell.send_replace(Some(Arc::new(written)));
+        sender.send_replace(Some(Arc::new(written)));
         for follower in followers {
             soon("every event", follower)
                 .await
-                .expect("a follower saw what it should");
+                .expect("the expected events");
         }
         let cuts = cuts.load(Ordering::Relaxed);
         println!("{WRITES} writes, {cuts} streams cut");
-        assert!(cuts > STREAMS as u64, "hardly any stream was cut: {cuts}");
+        assert!(cuts > STREAMS as u64, "too few streams were cut: {cuts}");
     });
 }
 
-/// A thousand streams with ten watches each: what a watch takes of the server's memory is printed,
-/// and an event that concerns all of them reaches all of them.
+/// A thousand streams with ten watches each. The memory of the server for each watch is printed,
+/// and an event that matches all watches is delivered to all.
 #[test]
 fn watch_streams_a_thousand_of_ten_watches() {
     let _deadline = deadline();
@@ -319,7 +316,7 @@ fn watch_streams_a_thousand_of_ten_watches() {
             channels.push(connect(&server.url).await);
         }
         let mut streams = Vec::new();
-        // the first ten are not measured: buffers and threads that any server has
+        // the first ten streams are not measured: they create buffers and threads
         let open = async |streams: &mut Vec<Watches>, many: usize, base: usize| {
             for n in base..base + many {
                 let mut stream = Watches::open(&channels[n % channels.len()]).await;
@@ -334,7 +331,7 @@ fn watch_streams_a_thousand_of_ten_watches() {
         let before = server.private_bytes();
         open(&mut streams, STREAMS, 10).await;
         let bytes = (server.private_bytes() - before) / (STREAMS as u64 * WATCHES as u64);
-        println!("{STREAMS} streams of {WATCHES} watches: {bytes} bytes a watch, its share of the stream included");
+        println!("{STREAMS} streams of {WATCHES} watches: {bytes} bytes a watch, including its share of the stream");
         let revision = Kv::new(&channels[0]).put("kz", "v").await;
         let reached: Vec<_> = streams
             .into_iter()
@@ -350,14 +347,14 @@ fn watch_streams_a_thousand_of_ten_watches() {
             })
             .collect();
         for reached in reached {
-            reached.await.expect("the event came");
+            reached.await.expect("the event");
         }
-        assert!(bytes < 4_096, "a watch takes {bytes} bytes");
+        assert!(bytes < 4_096, "a watch costs {bytes} bytes");
     });
 }
 
-/// While 100 MB of events wait for a client that does not read, the server's memory stays where it
-/// was; others get theirs, and when the client reads at last everything is there.
+/// While 100 MB of events wait for a client that does not read, the server's memory does not grow,
+/// and another client gets its events. When the slow client reads, it gets every event.
 #[test]
 fn watch_client_that_does_not_read_uses_no_memory() {
     let _deadline = deadline();
@@ -386,11 +383,14 @@ fn watch_client_that_does_not_read_uses_no_memory() {
         }
         let grown = server.private_bytes().saturating_sub(before);
         println!(
-            "{} MB wait: the server has grown by {} kB",
+            "{} MB of events wait: the server's memory has grown by {} kB",
             PUTS * VALUE_BYTES / 1_000_000,
             grown / 1_000
         );
-        assert!(grown < 16_000_000, "it has grown by {grown} bytes");
+        assert!(
+            grown < 16_000_000,
+            "the server's memory has grown by {grown} bytes"
+        );
         let revisions: Vec<i64> = slow
             .events(0, PUTS)
             .await
@@ -401,7 +401,7 @@ fn watch_client_that_does_not_read_uses_no_memory() {
     });
 }
 
-/// A client that asks and asks and does not read is held back; others do not notice.
+/// A client that creates many watches and does not read is held back; other clients are not.
 #[test]
 fn watch_creation_flood_is_limited() {
     let _deadline = deadline();
@@ -420,26 +420,29 @@ fn watch_creation_flood_is_limited() {
         let mut flood = Watches::open(&flooding).await;
         let before = server.private_bytes();
         for n in 0..FLOOD {
-            // some that are refused, some that are over at once, some that stay
+            // a third is refused, a third is compacted at once, a third stays
             let start_revision = [-1, first, 0][n % 3];
-            flood.ask(watch_request::RequestUnion::CreateRequest(
+            flood.send(watch_request::RequestUnion::CreateRequest(
                 WatchCreateRequest {
                     start_revision,
                     ..watch("k", "")
                 },
             ));
         }
-        // while it is not read
+        // other calls, while the flood is not read
         for _ in 0..200 {
             kv.put("k", "v").await;
         }
         let grown = server.private_bytes().saturating_sub(before);
         println!(
-            "a flood of {FLOOD} that is not read: the server has grown by {} kB",
+            "a flood of {FLOOD} unread watches: the server's memory has grown by {} kB",
             grown / 1_000
         );
-        assert!(grown < 32_000_000, "it has grown by {grown} bytes");
-        // and is answered when it is
+        assert!(
+            grown < 32_000_000,
+            "the server's memory has grown by {grown} bytes"
+        );
+        // the responses arrive when the client reads
         let mut created = 0;
         while created < 1_000 {
             created += usize::from(flood.next().await.created);
@@ -447,8 +450,7 @@ fn watch_creation_flood_is_limited() {
     });
 }
 
-/// Long histories are looked through beside everything else: a runtime of few threads still
-/// answers.
+/// Watches that scan a long history do not delay other calls, even in a runtime with few threads.
 #[test]
 fn watch_of_a_long_past_does_not_delay_others() {
     let _deadline = deadline();
@@ -475,7 +477,7 @@ fn watch_of_a_long_past_does_not_delay_others() {
                 .await;
             streams.push(stream);
         }
-        // answered, however far they are
+        // a response comes although the watches still scan
         tokio::time::timeout(Duration::from_secs(20), kv.get("k"))
             .await
             .expect("a response")
@@ -484,7 +486,7 @@ fn watch_of_a_long_past_does_not_delay_others() {
             let event = stream.events(0, 1).await.remove(0);
             assert_eq!(event.kv.expect("a pair").mod_revision, found);
         }
-        // the past comes many revisions at a time
+        // past events come many revisions at a time
         let mut past = Watches::open(&channel).await;
         past.create(WatchCreateRequest {
             start_revision: 2,

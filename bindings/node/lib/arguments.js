@@ -55,8 +55,8 @@ function knownOptions(call, options, known) {
   for (const name in options) {
     if (known.includes(name)) continue
     const near = nearest(name, known)
-    const hint = near ? `did you mean ${near}?` : `it knows ${known.join(', ')}`
-    throw new TypeError(`${call} knows no option ${name} (${hint})`)
+    const hint = near ? `did you mean ${near}?` : `it has ${known.join(', ')}`
+    throw new TypeError(`${call} has no option ${name} (${hint})`)
   }
   return options
 }

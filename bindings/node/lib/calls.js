@@ -148,7 +148,7 @@ function abortable(signal, hand) {
   })
 }
 
-/** Gives a reason a cause which says that the write had begun, so that its outcome is unknown. */
+/** Adds a cause to a reason: the write had begun, so its outcome is unknown. */
 function setUnknownOutcome(reason) {
   if (
     typeof reason !== 'object' ||

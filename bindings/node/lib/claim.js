@@ -18,7 +18,7 @@ const NO_LIMIT = -1
 const TIMER_MS_MAX = 2 ** 31 - 1
 
 /** The time limit of a wait, and the signal that aborts it. */
-function patienceOf(call, options) {
+function waitLimitOf(call, options) {
   const { timeoutMs, signal } = knownOptions(call, options, ['timeoutMs', 'signal'])
   const noLimit = timeoutMs === undefined || timeoutMs === Infinity
   return {
@@ -90,13 +90,13 @@ class Claim {
   }
 
   /** Waits until it leads, and proclaims this value. */
-  campaign(value, patience) {
+  campaign(value, waitLimit) {
     return this.wait(
       (number, id) =>
         this.#withValue(value, (len, large) =>
-          native.claimCampaign(number, id, patience.ms, len, large),
+          native.claimCampaign(number, id, waitLimit.ms, len, large),
         ),
-      patience,
+      waitLimit,
     )
   }
 
@@ -131,20 +131,20 @@ class Lock {
   }
 
   async acquire(options) {
-    const patience = patienceOf('acquire', options)
-    patience.signal?.throwIfAborted()
-    if (!this.isHeld) await this.#acquire(patience, false)
+    const waitLimit = waitLimitOf('acquire', options)
+    waitLimit.signal?.throwIfAborted()
+    if (!this.isHeld) await this.#acquire(waitLimit, false)
   }
 
   async tryAcquire() {
     return this.isHeld || this.#acquire({ ms: 0 }, true)
   }
 
-  #acquire(patience, onlyIfFree) {
+  #acquire(waitLimit, onlyIfFree) {
     flush()
     return this.#claim.wait(
-      (number, id) => native.claimAcquire(number, id, patience.ms, onlyIfFree),
-      patience,
+      (number, id) => native.claimAcquire(number, id, waitLimit.ms, onlyIfFree),
+      waitLimit,
     )
   }
 
@@ -186,12 +186,12 @@ class Election {
   }
 
   async campaign(value, options) {
-    const patience = patienceOf('campaign', options)
+    const waitLimit = waitLimitOf('campaign', options)
     const given = bytes('the value', value)
-    patience.signal?.throwIfAborted()
+    waitLimit.signal?.throwIfAborted()
     if (this.isLeader) return this.proclaim(given)
     flush()
-    await this.#claim.campaign(given, patience)
+    await this.#claim.campaign(given, waitLimit)
   }
 
   async proclaim(value) {

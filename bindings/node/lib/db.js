@@ -84,7 +84,7 @@ class Db {
   }
 
   /** Sends the encoded request: in the call, or, to a cluster, on the pool. */
-  #ask() {
+  #send() {
     return this.#remote
       ? callAsync(native.callLater, this.#handle)
       : callSync(native.call, this.#handle)
@@ -92,7 +92,7 @@ class Db {
 
   /**
    * Runs a write. On a cluster it waits until the watchers created before are confirmed, so that
-   * they see the write, as on an embedded store.
+   * they get the write, as on an embedded store.
    */
   #after(write) {
     return this.#opening.size === 0
@@ -300,7 +300,7 @@ class Db {
   async #snapshot(revision) {
     wire.begin(KIND.snapshot)
     wire.f64(revision)
-    return new Snapshot(this, await this.#ask())
+    return new Snapshot(this, await this.#send())
   }
 
   async history(key, options) {
@@ -335,7 +335,7 @@ class Db {
     const unixMs = integer('the time', Number.isFinite(ms) ? Math.trunc(ms) : ms)
     wire.begin(KIND.revisionAt)
     wire.f64(unixMs)
-    return this.#ask()
+    return this.#send()
   }
 
   // --- Watchers
@@ -387,7 +387,7 @@ class Db {
     const which = leaseId(id)
     wire.begin(KIND.leaseKeepAlive)
     wire.i64(which)
-    return this.#ask()
+    return this.#send()
   }
 
   async leaseTimeToLive(id, options) {
@@ -396,7 +396,7 @@ class Db {
     wire.begin(KIND.leaseTimeToLive)
     wire.u8(keys ? 1 : 0)
     wire.i64(which)
-    return keys ? callAsync(native.callLater, this.#handle) : this.#ask()
+    return keys ? callAsync(native.callLater, this.#handle) : this.#send()
   }
 
   async leaseList() {

@@ -1,7 +1,7 @@
 // Generated, do not edit: change bindings/vocabulary/vocabulary.toml and run `cargo vocabulary`.
 'use strict'
 
-/** What is asked of a store, first byte of a request. */
+/** The kind of a request: its first byte. */
 const KIND = {
   get: 0,
   range: 1,

@@ -19,11 +19,11 @@ const MAX_RETRIES = 64
 class Transaction {
   #attempt
   /** Sends the encoded request: in the call, or, to a cluster, on the pool. */
-  #ask
+  #send
 
   constructor(attempt, isRemote) {
     this.#attempt = attempt
-    this.#ask = isRemote
+    this.#send = isRemote
       ? (handle) => callAsync(native.attemptCallLater, handle)
       : (handle) => callSync(native.attemptCall, handle)
   }
@@ -45,7 +45,7 @@ class Transaction {
     wire.begin(KIND.get)
     wire.f64(0)
     wire.bytes(given)
-    return this.#ask(handle)
+    return this.#send(handle)
   }
 
   async range(range, options) {
@@ -59,7 +59,7 @@ class Transaction {
     const request = Put(key, value, knownOptions('put in transact', options, ['lease']))
     const handle = this.#handle()
     wire.request(wire.SCRATCH, 'put', request)
-    await this.#ask(handle)
+    await this.#send(handle)
   }
 
   async delete(range) {

@@ -24,7 +24,7 @@ const TIMER_MS_MAX = 2 ** 31 - 1
 const timerMs = (until) => Math.min(Math.max(0, until - performance.now()), TIMER_MS_MAX)
 
 /**
- * Batches that are read on the loop after a notification: the watcher knows where they are, so that
+ * Batches that are read on the loop after a notification: their positions are known, so that
  * the call does not search.
  */
 const INLINE_BATCHES = 16

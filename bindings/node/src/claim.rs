@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use libkv::support::{Claim, ClaimDriver, Claimant};
-use libkv::{Code, Db, Error, LeaseRevoke, Patience, Response, Result};
+use libkv::{Code, Db, Error, LeaseRevoke, Response, Result, WaitLimit};
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 
@@ -47,7 +47,7 @@ struct Wait {
     promise: Promise,
     /// `None` while it starts.
     driver: Option<Arc<ClaimDriver>>,
-    /// Set by a release or an abort: a claim that comes all the same is given up.
+    /// Set by a release or an abort: if the name is acquired after that, it is released.
     is_cancelled: bool,
     /// The promises of releases, which are settled after the wait has ended.
     releases: Vec<Promise>,
@@ -72,7 +72,7 @@ impl ClaimHandle {
         self: &Arc<Self>,
         promise: Promise,
         value: Vec<u8>,
-        patience: Patience,
+        wait_limit: WaitLimit,
         only_if_free: bool,
     ) {
         let id = promise.id;
@@ -91,7 +91,7 @@ impl ClaimHandle {
                 is_cancelled: false,
                 releases: Vec::new(),
             });
-            let request = state.claimant.request(value, patience);
+            let request = state.claimant.request(value, wait_limit);
             match only_if_free {
                 true => request.only_if_free(),
                 false => request,
@@ -247,15 +247,15 @@ fn for_promise(
 }
 
 /// Below 0: no limit.
-fn patience(timeout_ms: f64) -> Patience {
-    Patience::new((timeout_ms >= 0.0).then(|| Duration::from_millis(timeout_ms as u64)))
+fn wait_limit(timeout_ms: f64) -> WaitLimit {
+    WaitLimit::new((timeout_ms >= 0.0).then(|| Duration::from_millis(timeout_ms as u64)))
 }
 
 /// Acquires a lock, for the promise `id`.
 #[napi(catch_unwind)]
 pub fn claim_acquire(claim: u32, id: u32, timeout_ms: f64, only_if_free: bool) -> napi::Result<()> {
     for_promise(claim, id, |_, handle, promise| {
-        handle.acquire(promise, Vec::new(), patience(timeout_ms), only_if_free);
+        handle.acquire(promise, Vec::new(), wait_limit(timeout_ms), only_if_free);
         Ok(())
     })
 }
@@ -271,7 +271,7 @@ pub fn claim_campaign(
 ) -> napi::Result<()> {
     for_promise(claim, id, |state, handle, promise| {
         let value = state.request(len, &large)?.bytes()?;
-        handle.acquire(promise, value, patience(timeout_ms), false);
+        handle.acquire(promise, value, wait_limit(timeout_ms), false);
         Ok(())
     })
 }

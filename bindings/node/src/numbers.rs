@@ -4,7 +4,7 @@
 
 use libkv::*;
 
-/// What is asked of a store, first byte of a request.
+/// The kind of a request: its first byte.
 pub mod kind {
     pub const GET: u8 = 0;
     pub const RANGE: u8 = 1;

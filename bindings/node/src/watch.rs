@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
-use libkv::{Db, Leaders, Patience, Result, WatchBatch, Watcher};
+use libkv::{Db, Leaders, Result, WaitLimit, WatchBatch, Watcher};
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 
@@ -75,15 +75,15 @@ impl Subscription {
     }
 
     /// Writes the items that are there, at most `limit` batches. A request to a cluster ends with
-    /// `patience`.
-    fn page(&self, limit: usize, patience: Patience, writer: &mut Writer) -> Result<()> {
+    /// `wait_limit`.
+    fn page(&self, limit: usize, wait_limit: WaitLimit, writer: &mut Writer) -> Result<()> {
         match &self.source {
             Source::Watcher(watcher) => {
                 let (batches, last) = batches(watcher, limit)?;
                 writer.batches(&batches, last);
             }
             Source::Leaders(leaders) => {
-                let leader = lock(leaders).try_next_unless(patience, &|| false)?;
+                let leader = lock(leaders).try_next_unless(wait_limit, &|| false)?;
                 writer.pairs_page(leader.as_slice(), leader.is_none());
             }
         }
@@ -170,7 +170,7 @@ pub fn subscription_page(subscription: u32, limit: u32) -> napi::Result<f64> {
         state.response(|state, writer| {
             state.handles.share::<Subscription>(subscription)?.page(
                 limit as usize,
-                Patience::new(None),
+                WaitLimit::new(None),
                 writer,
             )
         })
@@ -183,9 +183,9 @@ pub fn subscription_page(subscription: u32, limit: u32) -> napi::Result<f64> {
 pub fn subscription_page_later(subscription: u32, left_ms: f64) -> napi::Result<JobPromise> {
     with_state(|state| {
         let subscription = guarded(|| state.handles.share::<Subscription>(subscription));
-        let patience =
-            Patience::new((left_ms >= 0.0).then(|| Duration::from_millis(left_ms as u64)));
-        on_pool(move |writer| subscription?.page(usize::MAX, patience, writer))
+        let wait_limit =
+            WaitLimit::new((left_ms >= 0.0).then(|| Duration::from_millis(left_ms as u64)));
+        on_pool(move |writer| subscription?.page(usize::MAX, wait_limit, writer))
     })
 }
 

@@ -23,7 +23,7 @@ const NUMBER_MAX: u64 = (1 << 53) - 1;
 pub enum Call {
     /// One key, at a revision (0: now).
     Get(Revision, Vec<u8>),
-    /// A request as the core knows it.
+    /// A request of the core.
     Request(Request),
     /// The events of a key, at most this many.
     History(i64, Vec<u8>),

@@ -43,7 +43,7 @@ test('open: ":memory:" accepts every durability', async () => {
   }
 })
 
-test('open: what is not a store is refused with a code', async (t) => {
+test('open: a file or folder that is not a store is refused with a code', async (t) => {
   const store = place(t)
   await assert.rejects(libkv.open(store, { create: false }), { name: 'KvError', code: 'NOT_FOUND' })
   await assert.rejects(libkv.open(store, { readOnly: true }), { code: 'NOT_FOUND' })
@@ -58,7 +58,7 @@ test('open: what is not a store is refused with a code', async (t) => {
     await assert.rejects(libkv.open(target), TypeError)
 })
 
-test('open: an unknown option is named, with the nearest known one', async () => {
+test('open: the error for an unknown option has its name and the nearest known one', async () => {
   await assert.rejects(libkv.open(':memory:', { readonly: true }), {
     name: 'TypeError',
     message: /readonly .*did you mean readOnly\?/,
@@ -73,7 +73,7 @@ test('open: an unknown option is named, with the nearest known one', async () =>
   })
   await assert.rejects(libkv.open(':memory:', { zebra: 1 }), {
     name: 'TypeError',
-    message: /zebra .*knows create/,
+    message: /zebra .*it has create/,
   })
   await assert.rejects(libkv.open(':memory:', 'sync'), TypeError)
 })

@@ -6,7 +6,7 @@ const libkv = require('libkv')
 const { memory } = require('libkv/testing')
 const { test } = require('./support.js')
 
-/** A buffer whose memory was given away. */
+/** A buffer whose memory was transferred. */
 function detached() {
   const bytes = new Uint8Array(8)
   structuredClone(bytes.buffer, { transfer: [bytes.buffer] })
@@ -152,7 +152,7 @@ test('bytes: a buffer that changes after the call changes nothing', async (t) =>
   assert.deepStrictEqual((await db.get('shared')).value, Buffer.from([1, 1, 1]))
 })
 
-test('bytes: what is returned belongs to the caller', async (t) => {
+test('bytes: the caller may change a returned Buffer', async (t) => {
   const db = await memory(t)
   for (const size of [3, 100, 50_000, 300_000]) {
     await db.put('k', Buffer.alloc(size, 1))
@@ -163,7 +163,7 @@ test('bytes: what is returned belongs to the caller', async (t) => {
       other.every((byte) => byte === 1) && db.getSync('k').value.every((byte) => byte === 1),
     )
   }
-  // a value given away to another thread leaves the store and the next responses complete
+  // transferring a value to another thread does not change the store or later responses
   const { port1 } = new MessageChannel()
   const { value } = db.getSync('k')
   port1.postMessage(value)

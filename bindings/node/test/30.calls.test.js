@@ -117,7 +117,7 @@ test('requests: are values, frozen, and can be run again', async (t) => {
   await assert.rejects(db.put(put, { lease: 1n }), TypeError)
 })
 
-test('txn: compares and chooses, also nested', async (t) => {
+test('txn: compares and runs a branch, also nested', async (t) => {
   const db = await filled(t, 1)
   const run = (members) => [db.txnSync(members).succeeded, db.txnSync(Txn(members)).succeeded]
   const holds = [
@@ -174,7 +174,7 @@ test('txn: nested too deep is refused at every depth', async (t) => {
   }
 })
 
-test('txn: a large one is passed in one piece', async (t) => {
+test('txn: a large txn is passed in one piece', async (t) => {
   const db = await memory(t)
   const puts = (letter) =>
     Array.from({ length: 20_000 }, (_, n) => Put(`${letter}${n}`, 'v'.repeat(50)))
@@ -226,7 +226,7 @@ test('scan: pages of one revision, can be left early', async (t) => {
   await assert.rejects(all(db.scan({ revision: 2 })), { code: 'COMPACTED', revision: 3 })
 })
 
-test('scan: large values come page by page', async (t) => {
+test('scan: large values are read page by page', async (t) => {
   const db = await memory(t)
   for (let n = 0; n < 20; n++) await db.put(`k${n}`, Buffer.alloc(200_000, n))
   const read = await all(db.scan())
@@ -301,7 +301,7 @@ test('transact: runs again after a conflict', async (t) => {
   assert.strictEqual((await db.get('n')).value.toString(), '20')
 })
 
-test('transact: sees its own writes, and writes nothing if it throws', async (t) => {
+test('transact: reads its own writes, and writes nothing if it throws', async (t) => {
   const db = await filled(t, 3)
   const mine = new Error('mine')
   await assert.rejects(
@@ -333,7 +333,7 @@ test('transact: sees its own writes, and writes nothing if it throws', async (t)
   await assert.rejects(db.transact('no function'), TypeError)
 })
 
-test('transact: gives up with a conflict', async (t) => {
+test('transact: fails with a conflict after its retries', async (t) => {
   const db = await filled(t, 1)
   let tries = 0
   await assert.rejects(

@@ -33,7 +33,7 @@ test('KvError: has lease and key as members', async (t) => {
   )
 })
 
-test('options: misspelt ones are named in every call, and nothing is written', async (t) => {
+test('options: every call names a misspelt option in its error and writes nothing', async (t) => {
   const db = await memory(t)
   const calls = {
     prevKV: [
@@ -137,11 +137,11 @@ test('errors: each of many refusals rejects its own promise', async (t) => {
   assert.deepStrictEqual(
     revisions,
     [...revisions].sort((a, b) => a - b),
-    'in the order in which they were handed over',
+    'in the order in which they were submitted',
   )
 })
 
-test('errors: the stack has the function that awaits', async (t) => {
+test('errors: the stack contains the function that awaits', async (t) => {
   const where = place(t)
   const db = await libkv.open(where)
   t.after(() => db.close())

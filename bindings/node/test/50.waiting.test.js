@@ -41,7 +41,7 @@ test('loop: runs while another process holds the lock', async (t) => {
   await db.close()
 })
 
-test('loop: one wake-up settles a group', async (t) => {
+test('loop: one wake-up settles all writes of a group', async (t) => {
   const store = place(t)
   const held = await holder(t, store)
   const db = await libkv.open(store, { busyTimeoutMs: Infinity })
@@ -52,7 +52,7 @@ test('loop: one wake-up settles a group', async (t) => {
     return drain()
   }
   t.after(() => (native.drain = drain))
-  const first = db.put('first', 'x') // its leader waits for the lock, and takes along who comes meanwhile
+  const first = db.put('first', 'x') // it waits for the lock; the next writes join its group
   await turn()
   const writes = Array.from({ length: 200 }, (_, n) => db.put(`k${n}`, 'v'))
   await turn()
@@ -62,7 +62,7 @@ test('loop: one wake-up settles a group', async (t) => {
   await db.close()
 })
 
-test('busy: names the holder', async (t) => {
+test('busy: the message has the process that holds the lock', async (t) => {
   const store = place(t)
   const held = await holder(t, store)
   const db = await libkv.open(store, { busyTimeoutMs: 1 })
@@ -76,9 +76,9 @@ test('abort: a write that waits is not written and rejects with the reason', asy
   const store = place(t)
   const held = await holder(t, store)
   const db = await libkv.open(store, { busyTimeoutMs: Infinity })
-  const leads = db.put('first', 'x') // has to wait for the lock; the others are behind it
+  const leads = db.put('first', 'x') // waits for the lock; the others wait for its group
   await turn()
-  const reason = new Error('changed my mind')
+  const reason = new Error('stop')
   const abort = new AbortController()
   const { signal } = abort
   const writes = [
@@ -122,7 +122,7 @@ test('abort: before the call nothing is written', async (t) => {
 
 test('abort: a write that had begun has an unknown outcome as its cause', async (t) => {
   const db = await memory(t)
-  // as if a writer had just begun it, too late to cancel
+  // as if a writer had just begun the write, too late to cancel it
   const cancel = native.cancel
   native.cancel = () => false
   t.after(() => (native.cancel = cancel))
@@ -137,7 +137,7 @@ test('abort: a write that had begun has an unknown outcome as its cause', async 
   assert.strictEqual(db.getSync('k').value.toString(), 'v')
 })
 
-test('abort: after the response it changes nothing', async (t) => {
+test('abort: after the response it has no effect', async (t) => {
   const db = await memory(t)
   const abort = new AbortController()
   await db.put('k', 'v', { signal: abort.signal })

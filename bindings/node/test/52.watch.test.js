@@ -9,18 +9,18 @@ const libkv = require('libkv')
 const { memory } = require('libkv/testing')
 const { folder, place, test, until } = require('./support.js')
 
-const told = ({ revision, events }) => [
+const keysOf = ({ revision, events }) => [
   revision,
   ...events.map(({ type, kv }) => `${type} ${kv.key}`),
 ]
 
 async function take(watcher, count) {
   const batches = []
-  while (batches.length < count) batches.push(told((await watcher.next()).value))
+  while (batches.length < count) batches.push(keysOf((await watcher.next()).value))
   return batches
 }
 
-test('watch: complete revisions in order, of the past and new ones', async (t) => {
+test('watch: complete revisions in order, past and new', async (t) => {
   const db = await memory(t)
   await db.put('a', '1')
   await db.txn({ success: [libkv.Put('b', '1'), libkv.Put('c', '1')] })
@@ -32,7 +32,7 @@ test('watch: complete revisions in order, of the past and new ones', async (t) =
   assert.strictEqual(watcher.tryNext(), undefined)
   const step = watcher.next()
   await db.delete({ prefix: 'b' })
-  assert.deepStrictEqual(told((await step).value), [4, 'delete b'])
+  assert.deepStrictEqual(keysOf((await step).value), [4, 'delete b'])
   assert.strictEqual(watcher.resumeRevision, 5)
 })
 
@@ -56,8 +56,8 @@ test('watch: keys and options in one object or two', async (t) => {
   const seen = {}
   for (const [name, watcher] of Object.entries(of)) {
     seen[name] = []
-    // a step without a time-out to wait may come before the store's thread has seen the last write
-    await until('all of the past', async () => {
+    // a step that does not wait may run before the store's thread has read the last write
+    await until('all past events', async () => {
       const { value } = await watcher.next({ timeoutMs: 0 })
       const batch = value ?? watcher.tryNext()
       if (batch) seen[name].push(batch.revision)
@@ -79,13 +79,13 @@ test('watch: keys and options in one object or two', async (t) => {
 
 test('watch: prevKv', async (t) => {
   const db = await memory(t)
-  const [plain, asked] = [
+  const [plain, withPrevious] = [
     db.watch('k', { startRevision: 1 }),
     db.watch('k', { startRevision: 1, prevKv: true }),
   ]
   await db.put('k', '1')
   await db.put('k', '2')
-  const [first, second] = [(await asked.next()).value, (await asked.next()).value]
+  const [first, second] = [(await withPrevious.next()).value, (await withPrevious.next()).value]
   assert.strictEqual(first.events[0].prevKv, undefined)
   assert.strictEqual(`${second.events[0].prevKv.value}`, '1')
   await plain.next()
@@ -127,7 +127,7 @@ test('watch: compacted, with the revision to start from', async (t) => {
   assert.ok(error instanceof libkv.KvError)
   assert.deepStrictEqual([error.code, error.revision], ['COMPACTED', 6])
   assert.deepStrictEqual(
-    told((await db.watch({}, { startRevision: error.revision }).next()).value),
+    keysOf((await db.watch({}, { startRevision: error.revision }).next()).value),
     [6, 'put k'],
   )
 })
@@ -163,7 +163,7 @@ test('watch: a long replay is complete', async (t) => {
   }
 })
 
-test('watch: concurrent steps are taken one after the other', async (t) => {
+test('watch: concurrent steps run one after the other', async (t) => {
   const db = await memory(t)
   const watcher = db.watch()
   const steps = [watcher.next(), watcher.next(), watcher.next()]
@@ -176,7 +176,7 @@ test('watch: concurrent steps are taken one after the other', async (t) => {
   assert.strictEqual(watcher.tryNext(), undefined)
 })
 
-test('watch: a step that times out misses nothing', async (t) => {
+test('watch: a step that times out loses no event', async (t) => {
   const db = await memory(t)
   const watcher = db.watch()
   for (const timeoutMs of [0, 1, 5])
@@ -223,7 +223,7 @@ test('watch: every way to end a watcher ends its step at once', async (t) => {
 
 test('watch: an abort signal ends it with its reason', async (t) => {
   const db = await memory(t)
-  const reason = new Error('enough')
+  const reason = new Error('stop')
   const abort = new AbortController()
   const [watcher, idle] = [
     db.watch({}, { signal: abort.signal }),
@@ -262,11 +262,11 @@ test('watch: writes of another process', async (t) => {
   await db.close()
 })
 
-test('watch: a thousand watchers need no thread each', async (t) => {
+test('watch: a thousand watchers do not need a thread each', async (t) => {
   const db = await memory(t)
   const threads = () => fs.readdirSync('/proc/self/task').length
-  const first = db.watch('k') // the store's own thread
-  await db.check() // the pool's
+  const first = db.watch('k') // starts the thread of the store
+  await db.check() // starts the threads of the pool
   const before = threads()
   const watchers = Array.from({ length: 1_000 }, () => db.watch('k'))
   const steps = watchers.map((watcher) => watcher.next())

@@ -70,7 +70,7 @@ test('lease: refusals', async (t) => {
   assert.throws(() => new libkv.Lease(), TypeError)
 })
 
-test('lease: expires by the clock, off the loop', async (t) => {
+test('lease: expires by the clock, not on the event loop', async (t) => {
   const { db, clock } = await etcd(t)
   const { id } = await db.leaseGrant(10)
   for (let n = 0; n < 100; n++) await db.put(`k${n}`, 'v', { lease: id })
@@ -99,14 +99,14 @@ test('lease: keeps itself alive and is revoked by close', async (t) => {
   await db.put('k', 'v', { lease: lease.id })
   await clock.advance(60_000)
   assert.deepStrictEqual([lease.ttlSeconds, await lease.remaining(), lease.lost], [10, 10, false])
-  lease.onLost(() => assert.fail('it was closed'))
+  lease.onLost(() => assert.fail('called after close'))
   await lease.close()
   await lease.close()
   assert.deepStrictEqual(
     [await db.get('k'), await lease.remaining(), lease.lost],
     [undefined, 0, false],
   )
-  lease.onLost(() => assert.fail('it is closed'))
+  lease.onLost(() => assert.fail('called after close'))
   const other = await db.lease(10)
   await other[Symbol.asyncDispose]()
   assert.deepStrictEqual(await db.leaseList(), [])
@@ -117,25 +117,25 @@ test('lease: keeps itself alive and is revoked by close', async (t) => {
   await assert.rejects(last.remaining(), { code: 'CLOSED' })
 })
 
-test('lease: a loss calls every callback, in turns of the loop', async (t) => {
+test('lease: a loss calls every callback, on the event loop', async (t) => {
   const { db, clock } = await etcd(t)
   const lease = await db.lease(6)
-  assert.throws(() => lease.onLost('call me'), TypeError)
-  const told = []
-  lease.onLost(() => told.push('first'))
-  lease.onLost(() => told.push('second'))
-  assert.deepStrictEqual(told, [])
+  assert.throws(() => lease.onLost('not a function'), TypeError)
+  const called = []
+  lease.onLost(() => called.push('first'))
+  lease.onLost(() => called.push('second'))
+  assert.deepStrictEqual(called, [])
   await db.leaseRevoke(lease.id)
-  await clock.advance(6_000) // beyond its next renewal: the loss is noticed by then
-  await until('both callbacks', () => told.length === 2)
+  await clock.advance(6_000) // beyond its next renewal, which detects the loss
+  await until('both callbacks', () => called.length === 2)
   assert.strictEqual(lease.lost, true)
-  lease.onLost(() => told.push('late'))
+  lease.onLost(() => called.push('late'))
   await turn()
-  assert.deepStrictEqual(told, ['first', 'second', 'late'])
-  await lease.close() // fine
+  assert.deepStrictEqual(called, ['first', 'second', 'late'])
+  await lease.close() // no error
 })
 
-test('lease: closing the store revokes what its handles kept alive', async (t) => {
+test('lease: closing the store revokes the leases that its handles keep alive', async (t) => {
   const store = place(t)
   const [db, other] = [await libkv.open(store), await libkv.open(store)]
   const lease = await db.lease(100)

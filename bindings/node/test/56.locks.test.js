@@ -9,30 +9,30 @@ const libkv = require('libkv')
 const { memory } = require('libkv/testing')
 const { folder, holder, place, test, until } = require('./support.js')
 
-const line = async (db, name) =>
+const queue = async (db, name) =>
   (await db.range({ prefix: `${name}/`, sortTarget: 'create' })).kvs.map(({ key }) => `${key}`)
 
-/** Waits until this number of keys is in line. */
-const standing = (db, name, count) =>
-  until(`${count} in line`, async () => (await line(db, name)).length === count)
+/** Waits until the queue of a lock has this number of keys. */
+const queued = (db, name, count) =>
+  until(`${count} in the queue`, async () => (await queue(db, name)).length === count)
 
 /** Waits until no lease is left. */
 const noLease = (db) => until('no lease', async () => (await db.leaseList()).length === 0)
 
-test('lock: is handed over in order of arrival', async (t) => {
+test('lock: waiters acquire it in their order', async (t) => {
   const db = await memory(t)
   const locks = Array.from({ length: 20 }, () => db.lock('l', 60))
   const order = []
   for (const [n, lock] of locks.entries()) {
     lock.acquire().then(() => order.push(n))
-    await standing(db, 'l', n + 1)
+    await queued(db, 'l', n + 1)
   }
   let fence = 0
   for (const [n, lock] of locks.entries()) {
-    await until('the lock is handed over', () => order.length > n)
+    await until('the next holder', () => order.length > n)
     assert.deepStrictEqual(
       [order.at(-1), lock.isHeld, `${lock.key}`],
-      [n, true, (await line(db, 'l'))[0]],
+      [n, true, (await queue(db, 'l'))[0]],
     )
     assert.ok(lock.revision > fence)
     fence = lock.revision
@@ -58,7 +58,7 @@ test('lock: acquire twice, release twice, tryAcquire', async (t) => {
   await lock.acquire()
   assert.strictEqual(await lock.tryAcquire(), true)
   assert.strictEqual(await other.tryAcquire(), false)
-  assert.strictEqual((await line(db, 'l')).length, 1)
+  assert.strictEqual((await queue(db, 'l')).length, 1)
   await lock.release()
   await lock[Symbol.asyncDispose]()
   assert.strictEqual(await other.tryAcquire(), true)
@@ -101,7 +101,7 @@ test('lock and election: misuse', async (t) => {
   await waiting
 })
 
-test('lock: a time-out names the holder and leaves the line', async (t) => {
+test('lock: a time-out names the holder and leaves the queue', async (t) => {
   const db = await memory(t)
   const [lock, other] = [db.lock('l', 60), db.lock('l', 60)]
   await lock.acquire()
@@ -110,7 +110,7 @@ test('lock: a time-out names the holder and leaves the line', async (t) => {
       code: 'TIMEOUT',
       message: new RegExp(`${timeoutMs} ms.*${lock.key}`),
     })
-    assert.deepStrictEqual(await line(db, 'l'), [`${lock.key}`])
+    assert.deepStrictEqual(await queue(db, 'l'), [`${lock.key}`])
   }
   const late = other.acquire({ timeoutMs: 60_000 })
   await lock.release()
@@ -118,30 +118,30 @@ test('lock: a time-out names the holder and leaves the line', async (t) => {
   assert.strictEqual(other.isHeld, true)
 })
 
-test('lock: an abort and a release leave the line', async (t) => {
+test('lock: an abort and a release leave the queue', async (t) => {
   const db = await memory(t)
   const [lock, other, election] = [db.lock('l', 60), db.lock('l', 60), db.election('l', 60)]
   await lock.acquire()
-  const reason = new Error('changed my mind')
-  for (const stand of [
+  const reason = new Error('stop')
+  for (const start of [
     (options) => other.acquire(options),
     (options) => election.campaign('v', options),
   ]) {
     const abort = new AbortController()
-    const waiting = stand({ signal: abort.signal })
-    await standing(db, 'l', 2)
+    const waiting = start({ signal: abort.signal })
+    await queued(db, 'l', 2)
     abort.abort(reason)
     await assert.rejects(waiting, (error) => error === reason)
-    await standing(db, 'l', 1)
-    await assert.rejects(stand({ signal: abort.signal }), (error) => error === reason)
+    await queued(db, 'l', 1)
+    await assert.rejects(start({ signal: abort.signal }), (error) => error === reason)
   }
-  assert.strictEqual(reason.cause, undefined) // it is known what became of it
+  assert.strictEqual(reason.cause, undefined) // the outcome is known
   const waiting = other.acquire()
-  await standing(db, 'l', 2)
+  await queued(db, 'l', 2)
   const released = other.release()
   await assert.rejects(waiting, { code: 'CANCELLED' })
   await released
-  assert.deepStrictEqual(await line(db, 'l'), [`${lock.key}`])
+  assert.deepStrictEqual(await queue(db, 'l'), [`${lock.key}`])
   await lock.release()
   await other.acquire({ signal: new AbortController().signal })
 })
@@ -158,13 +158,13 @@ test('lock: an abort at any moment leaves no key', async (t) => {
     for (let n = 0; n < turns; n++) await turn()
     abort.abort()
     if (await acquired) await lock.release()
-    await standing(db, 'l', 0)
+    await queued(db, 'l', 0)
     await noLease(db)
     assert.strictEqual(lock.isHeld, false)
   }
 })
 
-test('lock: an abort while the writer is held rejects at once', async (t) => {
+test('lock: an abort while another process holds the writer lock rejects at once', async (t) => {
   const store = place(t)
   const db = await libkv.open(store, { busyTimeoutMs: Infinity })
   const held = await holder(t, store)
@@ -176,7 +176,7 @@ test('lock: an abort while the writer is held rejects at once', async (t) => {
   await assert.rejects(waiting, { name: 'AbortError' })
   await held.release()
   await noLease(db)
-  await standing(db, 'l', 0)
+  await queued(db, 'l', 0)
   await db.close()
 })
 
@@ -185,14 +185,14 @@ test('lock: a lost lease ends the wait and the hold', async (t) => {
   const [lock, other] = [db.lock('l', 3), db.lock('l', 3)]
   await lock.acquire()
   const waiting = other.acquire()
-  await standing(db, 'l', 2)
+  await queued(db, 'l', 2)
   for (const { lease } of (
     await db.range({ prefix: 'l/', sortTarget: 'create', sortOrder: 'descend' })
   ).kvs)
     await db.leaseRevoke(lease)
   await assert.rejects(waiting, { code: 'LEASE_LOST' })
-  // known a second later, when it is kept alive
-  await until('the loss is known', () => !lock.isHeld)
+  // the next renewal, a second later, detects the loss
+  await until('the loss is detected', () => !lock.isHeld)
   await lock.acquire()
   assert.strictEqual(lock.isHeld, true)
 })
@@ -202,7 +202,7 @@ test('close: ends every wait at once', async () => {
   const [lock, other, election] = [db.lock('l', 60), db.lock('l', 60), db.election('l', 60)]
   await lock.acquire()
   const waits = [other.acquire(), election.campaign('v'), db.watch('never').next()]
-  await standing(db, 'l', 3)
+  await queued(db, 'l', 3)
   const leaders = election.observe()
   await leaders.next()
   waits.push(leaders.next())
@@ -244,18 +244,18 @@ test('election: campaign, proclaim, leader, observe, resign', async (t) => {
   const observing = (async () => {
     for await (const { value } of leaders) if (seen.push(`${value}`) === 4) break
   })()
-  const see = (count) => until(`${count} leaders`, () => seen.length >= count)
+  const observed = (count) => until(`${count} leaders`, () => seen.length >= count)
   await one.campaign('one')
-  await see(1)
+  await observed(1)
   assert.deepStrictEqual(
     [one.isLeader, `${one.key}`, `${(await two.leader()).value}`],
-    [true, (await line(db, 'e'))[0], 'one'],
+    [true, (await queue(db, 'e'))[0], 'one'],
   )
   const waiting = two.campaign(Buffer.from('two'))
   await one.proclaim('still one')
-  await see(2)
+  await observed(2)
   await one.campaign('one again')
-  await see(3)
+  await observed(3)
   await assert.rejects(two.proclaim('too early'), { code: 'FAILED_PRECONDITION' })
   const { revision } = one
   await one.resign()
@@ -266,16 +266,16 @@ test('election: campaign, proclaim, leader, observe, resign', async (t) => {
   assert.strictEqual((await leaders.next()).done, true)
   const [{ lease }] = (await db.range({ prefix: 'e/' })).kvs
   await db.leaseRevoke(lease)
-  await assert.rejects(two.proclaim('after all'), { code: 'LEASE_LOST' })
+  await assert.rejects(two.proclaim('too late'), { code: 'LEASE_LOST' })
 })
 
-test("lock: is free within a second of the holder's death", async (t) => {
+test('lock: is free within a second after its holder is killed', async (t) => {
   const store = place(t)
   const db = await libkv.open(store)
   const program = `require('libkv').open(process.argv[1]).then(async (db) => {
     const lock = db.lock('l', 1000)
     await lock.acquire()
-    console.log('has it')
+    console.log('acquired')
     setInterval(() => lock, 1000)
   })`
   for (let round = 0; round < 3; round++) {
@@ -286,7 +286,7 @@ test("lock: is free within a second of the holder's death", async (t) => {
     await once(child.stdout, 'data')
     const lock = db.lock('l', 60)
     const waiting = lock.acquire({ timeoutMs: 30_000 })
-    await standing(db, 'l', 2)
+    await queued(db, 'l', 2)
     child.kill('SIGKILL')
     await waiting
     await lock.release()
@@ -294,7 +294,7 @@ test("lock: is free within a second of the holder's death", async (t) => {
   await db.close()
 })
 
-test('lock: a thousand waits need no thread each', async (t) => {
+test('lock: a thousand waiters do not need a thread each', async (t) => {
   const db = await memory(t)
   const threads = () => fs.readdirSync('/proc/self/task').length
   const first = db.lock('l', 60)
@@ -303,12 +303,12 @@ test('lock: a thousand waits need no thread each', async (t) => {
   const before = threads()
   const locks = Array.from({ length: 1_000 }, () => db.lock('l', 60))
   const waits = Promise.all(locks.map((lock) => lock.acquire().then(() => lock.release())))
-  await standing(db, 'l', 1_001)
+  await queued(db, 'l', 1_001)
   assert.ok(
     threads() <= before + Number(process.env.UV_THREADPOOL_SIZE ?? 4),
     `${before} threads, then ${threads()}`,
   )
   await first.release()
   await waits
-  assert.deepStrictEqual(await line(db, 'l'), [])
+  assert.deepStrictEqual(await queue(db, 'l'), [])
 })

@@ -7,7 +7,7 @@ const { place, test } = require('./support.js')
 
 const QUOTA = 1 << 20
 
-/** Puts until the quota refuses; its error. */
+/** Puts keys until a put is refused; returns its error. */
 async function filled(db) {
   for (let n = 0; n < 1_000; n++) {
     try {
@@ -25,7 +25,7 @@ async function room(db) {
   await db.compact(revision, { physical: true })
 }
 
-test('quota: is kept, and leaves room for deletions', async (t) => {
+test('quota: is enforced, and deletions still work', async (t) => {
   const store = place(t)
   const db = await libkv.open(store, { maxBytes: QUOTA, durability: 'none' })
   assert.match(
@@ -36,7 +36,7 @@ test('quota: is kept, and leaves room for deletions', async (t) => {
   assert.strictEqual(maxBytes, QUOTA)
   assert.ok(bytesInUse < QUOTA)
   await room(db)
-  await db.put('k', 'there is room again')
+  await db.put('k', 'accepted again')
   assert.deepStrictEqual(await db.alarmList(), [])
   await db.close()
   for (const [given, kept] of [
@@ -49,7 +49,7 @@ test('quota: is kept, and leaves room for deletions', async (t) => {
   }
 })
 
-/** The members of each. */
+/** Copies of the alarms as plain objects. */
 const plain = (alarms) => alarms.map((alarm) => ({ ...alarm }))
 
 test('alarm: stays until it is disarmed', async () => {

@@ -1,4 +1,4 @@
-// A store that is served, and clusters: the same calls over the network, and nothing that waits on the loop.
+// Servers and clusters: the same calls over the network, without blocking the event loop.
 'use strict'
 
 const assert = require('node:assert')
@@ -8,9 +8,9 @@ const libkv = require('libkv')
 const { memory, served } = require('libkv/testing')
 const { all, run, test, until } = require('./support.js')
 
-const PATIENCE = { timeoutMs: 20_000 }
+const WAIT_LIMIT = { timeoutMs: 20_000 }
 
-/** A cluster, and the store behind it. */
+/** A cluster, and the store that it serves. */
 async function cluster(t, options) {
   const { db, server } = await served(t)
   const remote = await libkv.open(server.address, options)
@@ -19,41 +19,41 @@ async function cluster(t, options) {
 }
 
 /**
- * A way to a server that can be shut: what is sent meanwhile waits. It lives on the loop of the test, so that a
- * call that waited there would wait without end.
+ * A proxy to a server. While it is shut, it holds all data back. It runs on the event loop of the
+ * test, so a call that blocks the loop never ends.
  */
-async function gate(t, address) {
-  const to = new URL(address)
+async function startProxy(t, address) {
+  const target = new URL(address)
   const sockets = []
   let waiting
-  const proxy = net.createServer((near) => {
-    const far = net.connect(Number(to.port), to.hostname)
+  const listener = net.createServer((near) => {
+    const far = net.connect(Number(target.port), target.hostname)
     sockets.push(near, far)
-    for (const [come, go] of [
+    for (const [from, to] of [
       [near, far],
       [far, near],
     ]) {
-      come.on('data', (data) => (waiting ? waiting.push(() => go.write(data)) : go.write(data)))
-      come.on('error', () => go.destroy())
-      come.on('close', () => go.destroy())
+      from.on('data', (data) => (waiting ? waiting.push(() => to.write(data)) : to.write(data)))
+      from.on('error', () => to.destroy())
+      from.on('close', () => to.destroy())
     }
   })
-  proxy.listen(0, '127.0.0.1')
-  await once(proxy, 'listening')
+  listener.listen(0, '127.0.0.1')
+  await once(listener, 'listening')
   t.after(() => {
-    proxy.close()
+    listener.close()
     for (const socket of sockets) socket.destroy()
   })
   return {
-    address: `http://127.0.0.1:${proxy.address().port}`,
+    address: `http://127.0.0.1:${listener.address().port}`,
     shut: () => (waiting = []),
     open() {
       const held = waiting
       waiting = undefined
-      for (const pass of held) pass()
+      for (const send of held) send()
     },
-    /** Something waits. */
-    reached: () => until('a connection waits', () => waiting.length > 0),
+    /** Waits until data is held back. */
+    reached: () => until('data in the proxy', () => waiting.length > 0),
   }
 }
 
@@ -122,28 +122,28 @@ test('cluster: locks and elections', async (t) => {
   const election = remote.election('e', 60)
   const leaders = election.observe()
   await election.campaign('me')
-  assert.strictEqual((await leaders.next(PATIENCE)).value.value.toString(), 'me')
+  assert.strictEqual((await leaders.next(WAIT_LIMIT)).value.value.toString(), 'me')
   await election.proclaim('I')
   assert.strictEqual((await db.election('e', 60).leader()).value.toString(), 'I')
   await election.resign()
   leaders.close()
 })
 
-test('cluster: both sides see the writes of the other', async (t) => {
+test('cluster: each side receives the writes of the other', async (t) => {
   const { db, remote } = await cluster(t)
   const there = remote.watch({ prefix: '' })
-  await remote.put('seen', '') // waits for the watcher
+  await remote.put('seen', '') // waits until the watcher is created
   await db.put('here', '1')
   const keys = []
   while (!keys.includes('here')) {
-    const { value } = await there.next(PATIENCE)
+    const { value } = await there.next(WAIT_LIMIT)
     keys.push(...value.events.map((event) => event.kv.key.toString()))
   }
   assert.deepStrictEqual(keys, ['seen', 'here'])
   there.close()
   const here = db.watch({ prefix: '' })
   await remote.put('there', '1')
-  assert.strictEqual((await here.next(PATIENCE)).value.events[0].kv.key.toString(), 'there')
+  assert.strictEqual((await here.next(WAIT_LIMIT)).value.events[0].kv.key.toString(), 'there')
   here.close()
 })
 
@@ -167,15 +167,15 @@ test('cluster: synchronous calls are unsupported', async (t) => {
   assert.ok(remote.closed)
 })
 
-test('cluster: nothing blocks the loop', async (t) => {
+test('cluster: no call blocks the event loop', async (t) => {
   const { server } = await served(t)
-  const way = await gate(t, server.address)
-  const remote = await libkv.open(way.address, { requestTimeoutMs: Infinity })
+  const proxy = await startProxy(t, server.address)
+  const remote = await libkv.open(proxy.address, { requestTimeoutMs: Infinity })
   t.after(() => remote.close())
   await remote.put('a', '1')
   const { id } = await remote.leaseGrant(60)
   const [snapshot, election] = [await remote.snapshot(), remote.election('e', 60)]
-  way.shut()
+  proxy.shut()
   const [watcher, leaders] = [remote.watch({ prefix: '' }), election.observe()]
   assert.strictEqual(watcher.tryNext(), undefined)
   assert.strictEqual(watcher.resumeRevision, 0)
@@ -202,13 +202,13 @@ test('cluster: nothing blocks the loop', async (t) => {
     election.campaign('me'),
     leaders.next(),
   ]
-  await way.reached()
-  way.open()
+  await proxy.reached()
+  proxy.open()
   assert.strictEqual((await value).value.toString(), '1')
   await Promise.all(others)
   const keys = (await seen).value.events.map((event) => event.kv.key.toString())
   while (!keys.includes('b')) {
-    const { value: batch } = await watcher.next(PATIENCE)
+    const { value: batch } = await watcher.next(WAIT_LIMIT)
     keys.push(...batch.events.map((event) => event.kv.key.toString()))
   }
   watcher.close()
@@ -217,14 +217,15 @@ test('cluster: nothing blocks the loop', async (t) => {
 
 test('cluster: the time-out of the caller limits each request', async (t) => {
   const { server } = await served(t)
-  const way = await gate(t, server.address)
-  // what the caller does not limit fails in another way, after a minute
-  const remote = await libkv.open(way.address, { requestTimeoutMs: 60_000, keepAliveMs: Infinity })
+  const proxy = await startProxy(t, server.address)
+  // a request without a limit of the caller fails with another error, after a minute
+  const options = { requestTimeoutMs: 60_000, keepAliveMs: Infinity }
+  const remote = await libkv.open(proxy.address, options)
   t.after(() => remote.close())
   const election = remote.election('e', 60)
   const leaders = await election.observe().ready()
   const other = await remote.election('other', 60).observe().ready()
-  way.shut()
+  proxy.shut()
   await assert.rejects(remote.lock('lock', 60).acquire({ timeoutMs: 300 }), {
     code: 'TIMEOUT',
     message: /within 300 ms/,
@@ -234,41 +235,41 @@ test('cluster: the time-out of the caller limits each request', async (t) => {
     message: /within 300 ms/,
   })
   assert.deepStrictEqual(await other.next({ timeoutMs: 300 }), { value: undefined, done: false })
-  way.open()
+  proxy.open()
   await election.campaign('me')
-  assert.strictEqual((await leaders.next(PATIENCE)).value.value.toString(), 'me')
+  assert.strictEqual((await leaders.next(WAIT_LIMIT)).value.value.toString(), 'me')
   await remote.election('other', 60).campaign('you')
-  assert.strictEqual((await other.next(PATIENCE)).value.value.toString(), 'you')
+  assert.strictEqual((await other.next(WAIT_LIMIT)).value.value.toString(), 'you')
   leaders.close()
   other.close()
 })
 
 test('cluster: a watcher that is being created can be ended', async (t) => {
   const { server } = await served(t)
-  const way = await gate(t, server.address)
-  const remote = await libkv.open(way.address)
+  const proxy = await startProxy(t, server.address)
+  const remote = await libkv.open(proxy.address)
   t.after(() => remote.close())
-  way.shut()
+  proxy.shut()
   const abort = new AbortController()
   const watchers = ['a', 'b', 'c', 'd'].map((key) =>
     remote.watch(key, { startRevision: 7, signal: key === 'd' ? abort.signal : undefined }),
   )
-  const [cancelled, closed, patient, aborted] = watchers
+  const [cancelled, closed, waiting, aborted] = watchers
   const waits = cancelled.next()
   cancelled.cancel()
   await assert.rejects(waits, { code: 'CANCELLED' })
   closed.close()
   assert.deepStrictEqual(await all(closed), [])
-  assert.deepStrictEqual(await patient.next({ timeoutMs: 1 }), { value: undefined, done: false })
-  assert.strictEqual(patient.resumeRevision, 7)
+  assert.deepStrictEqual(await waiting.next({ timeoutMs: 1 }), { value: undefined, done: false })
+  assert.strictEqual(waiting.resumeRevision, 7)
   const never = aborted.next()
-  abort.abort(new Error('enough'))
-  await assert.rejects(never, /enough/)
-  way.open()
+  abort.abort(new Error('stop'))
+  await assert.rejects(never, /stop/)
+  proxy.open()
   await remote.put('c', '1')
-  patient.close()
+  waiting.close()
   const backwards = remote.watch({ start: 'b', end: 'a' })
-  await assert.rejects(backwards.next(PATIENCE), { code: 'INVALID_ARGUMENT' })
+  await assert.rejects(backwards.next(WAIT_LIMIT), { code: 'INVALID_ARGUMENT' })
   await assert.rejects(remote.watch({ start: 'b', end: 'a' }).ready(), { code: 'INVALID_ARGUMENT' })
   const confirmed = await remote.watch('y').ready()
   assert.strictEqual(await confirmed.ready(), confirmed)
@@ -280,7 +281,7 @@ test('cluster: a watcher that is being created can be ended', async (t) => {
   await unread
 })
 
-test('cluster: one that does not exist is unavailable, and named', async () => {
+test('cluster: the error for a missing server is UNAVAILABLE and has its address', async () => {
   const taken = net.createServer().listen(0, '127.0.0.1')
   await once(taken, 'listening')
   const { port } = taken.address()
@@ -352,7 +353,7 @@ test('server: clients get errors after the store was closed', async () => {
   await remote.close()
 })
 
-test('server: an open server or cluster does not hold the process', async () => {
+test('server: an open server or cluster does not keep the process', async () => {
   const program = `
     const libkv = require('libkv')
     async function main() {
@@ -407,7 +408,7 @@ test('server: limits are the lower of handle and server', async (t) => {
   await assert.rejects(libkv.serve(db, '127.0.0.1:0', { maxTxnOp: 1 }), /did you mean maxTxnOps/)
 })
 
-test('cluster: the stack of an error has the function that awaits', async (t) => {
+test('cluster: the stack of an error contains the function that awaits', async (t) => {
   const { db, remote } = await cluster(t)
   await db.put('a', '1')
   await db.put('a', '2')

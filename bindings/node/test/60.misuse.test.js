@@ -1,4 +1,4 @@
-// Each way to misuse a handle, in a process of its own: an error, or nothing, but never a crash.
+// Misuse of handles, each in a separate process: an error or no effect, but never a crash.
 'use strict'
 
 const assert = require('node:assert')
@@ -9,7 +9,7 @@ const { holder, place, run, test } = require('./support.js')
 
 const closed = { code: 'CLOSED' }
 
-/** A lock, a lease, an election, a watcher, and steps of all of them that wait. */
+/** A lock, a lease, an election and a watcher, each with a waiting step. */
 async function live(db, n = 0) {
   const lock = db.lock('l', 60)
   await db.lock(`l${n}`, 60).acquire()
@@ -22,15 +22,15 @@ async function live(db, n = 0) {
   return { lock, lease, election, watcher, leaders, steps }
 }
 
-/** Starts a function in another thread. Its text goes there: it has `live` and what it requires. */
+/** Runs a function in another thread. Only its text is passed: it can use `live` and `require`. */
 function startWorker(body, workerData) {
   return new Worker(`${live}\n;(${body})()`, { eval: true, workerData })
 }
 
 /**
- * Runs a function as a program in a process of its own, with `words` for its arguments. It must end by
- * itself, without an error, and print `should`. The text of the function goes there: of this file it
- * has the names that are declared here.
+ * Runs a function as a program in a new process, with `words` as its arguments. It must exit
+ * without an error and print `should`. Only the text of the function is passed: of this file it can
+ * use the names that are declared below.
  */
 async function ends(program, should = 'ok', options) {
   const text = `
@@ -116,7 +116,7 @@ test('close: everything made from the store returns closed; a second close is al
         () => untouched[1].next(),
       ])
         assert.throws(call, closed, String(call))
-      // a walk that has failed is over
+      // an iteration that has failed is done
       for (const walk of [...walks, ...syncs]) assert.strictEqual((await walk.next()).done, true)
       await db.close()
       db.closeSync()
@@ -139,7 +139,7 @@ test('close: requests submitted before it complete', () =>
     console.log('ok')
   }))
 
-test('garbage: handles are collected in any order', () =>
+test('garbage collection: handles are collected in any order', () =>
   ends(
     async () => {
       const pause = () => new Promise((resolve) => setTimeout(resolve, 1))
@@ -177,12 +177,12 @@ test('garbage: handles are collected in any order', () =>
     gc,
   ))
 
-test('garbage: a store without references is closed', () =>
+test('garbage collection: a store without references is closed', () =>
   ends(
     async () => {
       const clock = new libkv.Clock(0)
       const where = require('node:fs').mkdtempSync('/tmp/libkv-node-')
-      // a store with a manual clock has one handle at a time, so that another thread notices
+      // a store with a manual clock has one handle: another thread can open it only after the close
       await libkv.open(where, { clock })
       const other = startWorker(() => {
         const { parentPort, workerData } = require('node:worker_threads')
@@ -197,16 +197,16 @@ test('garbage: a store without references is closed', () =>
           }
         })
       }, where)
-      const asked = () =>
+      const tryOpen = () =>
         new Promise((resolve) => {
           other.once('message', resolve)
-          other.postMessage('?')
+          other.postMessage('open')
         })
-      let said = await asked()
-      assert.strictEqual(said, 'INVALID_ARGUMENT')
-      while (said !== 'open') {
+      let result = await tryOpen()
+      assert.strictEqual(result, 'INVALID_ARGUMENT')
+      while (result !== 'open') {
         gc()
-        said = await asked()
+        result = await tryOpen()
       }
       await other.terminate()
       require('node:fs').rmSync(where, { recursive: true })
@@ -328,19 +328,19 @@ test('worker: a handle cannot be used in another thread', () =>
     const worker = startWorker(async () => {
       const { parentPort, workerData } = require('node:worker_threads')
       const libkv = require('libkv')
-      const said = [typeof workerData.get, workerData instanceof libkv.Db]
+      const results = [typeof workerData.get, workerData instanceof libkv.Db]
       for (const name of ['getSync', 'putSync', 'closeSync']) {
         try {
           libkv.Db.prototype[name].call(workerData, 'k', 'v')
-          said.push('done')
+          results.push('done')
         } catch (error) {
-          said.push(error.constructor.name)
+          results.push(error.constructor.name)
         }
       }
-      parentPort.postMessage(said)
+      parentPort.postMessage(results)
     }, db)
-    const said = await new Promise((resolve) => worker.once('message', resolve))
-    assert.deepStrictEqual(said, ['undefined', false, 'TypeError', 'TypeError', 'TypeError'])
+    const results = await new Promise((resolve) => worker.once('message', resolve))
+    assert.deepStrictEqual(results, ['undefined', false, 'TypeError', 'TypeError', 'TypeError'])
     assert.strictEqual(db.getSync('k').value.toString(), 'v')
     console.log('ok')
   }))
@@ -456,7 +456,7 @@ test('module: loaded twice in one thread', () =>
     console.log('ok')
   }))
 
-test('exit: a step that waits keeps the process as its options say', async () => {
+test('exit: a waiting step keeps the process alive if its options request it', async () => {
   const loop = async (steps) => {
     for await (const _ of steps) return
   }
@@ -500,7 +500,7 @@ test('exit: a step that waits keeps the process as its options say', async () =>
         await db.lock('l', 5).acquire()
         let ended = false
         Promise.resolve((${wait})(db)).then(() => (ended = true))
-        // What ends the wait. It does not hold the process: one that does not wait is gone long before.
+        // Ends the wait. It does not keep the process: a program that does not wait exits before.
         const change = async () => {
           await db.put('k', 'v')
           await db.election('e', 5).campaign('me')
@@ -531,7 +531,7 @@ test('exit: a watcher without a step does not keep the process', async () => {
   }
 })
 
-test('exit: a loop that is left ends the program', () =>
+test('exit: a program exits after it leaves a loop', () =>
   ends(async () => {
     const db = await libkv.open(':memory:')
     setTimeout(() => db.put('config/a', '1').then(() => db.put('config/end', '')), 10)
@@ -625,7 +625,7 @@ test('worker: terminated while it watches and waits for locks', async (t) => {
         for (let n = 0; n < 20; n++) db.put(`k${n}`, 'v')
         for (let n = 0; n < round; n++) await turn()
         await worker.terminate()
-        // the names that it had, or stood in line for, are free
+        // the locks and elections that it held or waited for are free
         for (const name of ['l', 'l0']) {
           const lock = db.lock(name, 60)
           await lock.acquire({ timeoutMs: 30_000 })
@@ -644,7 +644,7 @@ test('worker: terminated while it watches and waits for locks', async (t) => {
   )
 })
 
-test('garbage: watchers, leases, locks and elections are collected in any order', () =>
+test('garbage collection: watchers, leases, locks and elections are collected in any order', () =>
   ends(
     async () => {
       const pause = () => new Promise((resolve) => setTimeout(resolve, 1))
@@ -688,7 +688,7 @@ test('garbage: watchers, leases, locks and elections are collected in any order'
     gc,
   ))
 
-test('garbage: dropped leases, locks and watchers end', () =>
+test('garbage collection: dropped leases, locks and watchers end', () =>
   ends(
     async () => {
       const db = await libkv.open(':memory:')
@@ -712,15 +712,15 @@ test('onLost: an exception of a callback does not reach other callbacks', () =>
   ends(async () => {
     const db = await libkv.open(':memory:', { clock: undefined })
     const lease = await db.lease(1)
-    const told = []
-    process.on('uncaughtException', (error) => told.push(error.message))
+    const messages = []
+    process.on('uncaughtException', (error) => messages.push(error.message))
     lease.onLost(() => {
       throw new Error('mine')
     })
-    lease.onLost(() => told.push('second'))
+    lease.onLost(() => messages.push('second'))
     await db.leaseRevoke(lease.id)
-    while (told.length < 2) await new Promise((resolve) => setTimeout(resolve, 1))
-    assert.deepStrictEqual(told, ['mine', 'second'])
+    while (messages.length < 2) await new Promise((resolve) => setTimeout(resolve, 1))
+    assert.deepStrictEqual(messages, ['mine', 'second'])
     await db.put('k', 'v')
     console.log('ok')
   }))

@@ -19,7 +19,7 @@ const program = ts.createProgram(
   },
 )
 
-/** What a file of types exports as values, and of each class its members. */
+/** The values that a type file exports, and the members of each class. */
 function declared(file) {
   const checker = program.getTypeChecker()
   const values = {}
@@ -121,8 +121,8 @@ test('types: have the options of open', () => {
 test('module: has every public call of Rust', () => {
   const source = fs.readFileSync(path.join(folder, '../../core/src/db.rs'), 'utf8')
   const calls = [...source.matchAll(/^ {4}pub fn (\w+)/gm)].map(([, name]) => name)
-  // calls that have another form here; until: a call takes { signal } or timeoutMs
-  const otherwise = {
+  // calls with another form in Node; instead of `until`, calls have { signal } or timeoutMs
+  const renamed = {
     engine: null,
     from_engine: null,
     until: null,
@@ -140,10 +140,8 @@ test('module: has every public call of Rust', () => {
   }
   for (const call of calls) {
     const name =
-      call in otherwise
-        ? otherwise[call]
-        : call.replace(/_(.)/g, (_, letter) => letter.toUpperCase())
-    if (name !== null) assert.ok(name in libkv.Db.prototype, `Db::${call} has no ${name} here`)
+      call in renamed ? renamed[call] : call.replace(/_(.)/g, (_, letter) => letter.toUpperCase())
+    if (name !== null) assert.ok(name in libkv.Db.prototype, `Db::${call} has no ${name} in Node`)
   }
 })
 
@@ -174,7 +172,7 @@ test('module: CommonJS and ES modules give the same classes', async () => {
   assert.deepStrictEqual([code, stdout], [0, 'true true\n'])
 })
 
-/** The programs of the README, with what it says they print. */
+/** The programs of the README, with their output as it is printed there. */
 function blocks() {
   const text = fs.readFileSync(path.join(folder, 'README.md'), 'utf8')
   return [...text.matchAll(/```js\n([\s\S]*?)```(?:\n\n```text\n([\s\S]*?)```)?/g)].map(
@@ -182,7 +180,7 @@ function blocks() {
   )
 }
 
-test('README: its programs run and print what it says', async () => {
+test('README: the programs run and print the documented output', async () => {
   const programs = blocks()
   assert.strictEqual(programs.length, 6)
   assert.strictEqual(
@@ -197,7 +195,7 @@ test('README: its programs run and print what it says', async () => {
   }
 })
 
-test('package: its scripts download nothing', () => {
+test('package: the scripts download nothing', () => {
   const { scripts, dependencies } = require('../package.json')
   assert.deepStrictEqual([Object.keys(scripts), dependencies], [['install', 'test'], undefined])
   assert.doesNotMatch(fs.readFileSync(path.join(folder, 'build.sh'), 'utf8'), /curl|wget|https?:/)

@@ -49,7 +49,7 @@ test('testing: a served store uses the clock of its test', async (t) => {
   await client.close()
 })
 
-test('testing: without a context the caller closes, and options are passed on', async () => {
+test('testing: without a context the caller closes; options are passed to open', async () => {
   const db = await memory(undefined, { maxTxnOps: 1 })
   await assert.rejects(db.txn({ success: [libkv.Range('a'), libkv.Range('b')] }), {
     code: 'TOO_MANY_OPS',

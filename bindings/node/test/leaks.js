@@ -1,23 +1,24 @@
-// The memory of this process before and after many calls of each kind; prints a line for each, and
-// `grew` where it grew by more than is allowed. Run with --expose-gc: `leaks.js STORE [CALLS]`.
+// Measures the memory of this process before and after many calls of each kind. Prints a line for
+// each kind, with `grew` if it grew by more than allowed. Run with --expose-gc:
+// `leaks.js STORE [CALLS]`.
 'use strict'
 
 const fs = require('node:fs')
 const libkv = require('libkv')
 
 const CALLS = Number(process.argv[3] ?? 100_000)
-/** Warms up the engines' own caches and pools: V8's, the allocator's, LMDB's. */
+/** Calls that fill the caches and pools of V8, the allocator and LMDB before the measurement. */
 const WARM_UP = CALLS / 5
 /**
- * What may be left of CALLS turns: 4 MiB, or 42 bytes a turn: less than the smallest thing that a
- * call could leave, a promise, a handle or a Buffer, would sum up to. Slow kinds are called in some of
- * the turns only, and leave more if they leave anything.
+ * The allowed growth in CALLS rounds: 4 MiB, or 42 bytes a round. The smallest leak of a call, a
+ * promise, a handle or a Buffer, is larger. Slow kinds are called only in some of the rounds; a
+ * leak there is larger.
  */
 const ALLOWED_BYTES = 42 * CALLS
 const TOGETHER = 200
 const ATTEMPTS = 4
 
-/** Memory of our own: not the pages of the store, which the system may take back as it likes. */
+/** The memory of the process, without the mapped pages of the store. */
 function ownBytes() {
   return Number(/RssAnon:\s+(\d+) kB/.exec(fs.readFileSync('/proc/self/status', 'utf8'))[1]) * 1024
 }
@@ -30,13 +31,13 @@ async function settled() {
   return ownBytes()
 }
 
-/** Calls once in every `every` of `count` turns. */
+/** Makes one call in every `every` of `count` rounds. */
 async function repeat(count, every, call) {
   for (let n = 0; n < count; ) {
     const calls = []
     for (let i = 0; i < TOGETHER && n < count; i++, n += every) calls.push(call(n))
     await Promise.all(calls)
-    await new Promise((resolve) => setImmediate(resolve)) // finalizers run in turns of the loop
+    await new Promise((resolve) => setImmediate(resolve)) // finalizers run on the event loop
   }
 }
 
@@ -46,7 +47,7 @@ const failed = (call) => {
   } catch {
     return
   }
-  throw new Error('it was not refused')
+  throw new Error('the call was not refused')
 }
 
 const next = async (watcher) => {
@@ -54,10 +55,10 @@ const next = async (watcher) => {
   watcher.close()
 }
 
-/** A key that no other of the calls under way has. */
+/** A key that no other concurrent call uses. */
 const one = (n) => `one${(n / 10) % (TOGETHER / 10)}`
 
-/** Whatever follows a store or takes leases in it. */
+/** Calls with watchers, leases, locks and elections. */
 function live(db) {
   const abort = new AbortController()
   const [held, waits, election] = [db.lock('held', 60), db.lock('held', 60), db.election('e', 60)]
@@ -125,13 +126,13 @@ async function kinds(store) {
   const aborted = AbortSignal.abort()
   const never = new AbortController()
   const small = { prefix: 'k' }
-  const alive = live(db)
-  await alive.setUp()
+  const liveCalls = live(db)
+  await liveCalls.setUp()
   return {
     db,
     calls: {
-      'check, 1/500': () => db.check(), // first, while it has little to check
-      ...alive.calls, // while there is little free memory that could hide what they leave
+      'check, 1/500': () => db.check(), // first, while the store is small
+      ...liveCalls.calls, // early, while little free memory can hide a leak
       get: () => db.get('k1'),
       getSync: () => void db.getSync('k1'),
       'getSync of a large value, 1/100': () => void db.getSync('large'),
@@ -141,7 +142,7 @@ async function kinds(store) {
       'scan left early, 1/4': async () => {
         for await (const _ of db.scan(small)) break
       },
-      'scanSync never begun': () => void db.scanSync(small),
+      'scanSync without a step': () => void db.scanSync(small),
       'scanSync, 1/4': () => void [...db.scanSync(small)],
       put: (n) => db.put(`p${n % 10}`, value),
       putSync: (n) => void db.putSync(`p${n % 10}`, value),
@@ -173,12 +174,12 @@ async function kinds(store) {
   }
 }
 
-/** What a store knows to be left in it: watchers and leases. */
+/** The number of watchers and leases in a store. */
 async function left(db) {
   return (await db.status()).watchers + (await db.leaseList()).length
 }
 
-/** How many more are left than before, once what is dropped has been collected. */
+/** The growth of that number, after dropped handles are collected. */
 async function leftOver(db, before) {
   let over = (await left(db)) - before
   for (let attempt = 1; attempt < 100 && over > 0; attempt++) {
@@ -189,14 +190,14 @@ async function leftOver(db, before) {
 }
 
 async function main() {
-  const stay = setInterval(() => {}, 1_000) // a watcher that waits does not keep the process
+  const stay = setInterval(() => {}, 1_000) // a waiting watcher does not keep the process
   const { db, calls } = await kinds(process.argv[2])
   for (const [name, call] of Object.entries(calls)) {
     const began = process.hrtime.bigint()
     const every = Number(/1\/(\d+)$/.exec(name)?.[1] ?? 1)
     const before = await left(db)
     await repeat(WARM_UP, every, call)
-    // What has only not been given back yet does not grow again; what leaks grows each time.
+    // Memory that is not given back yet grows only once; a leak grows in each attempt.
     let grown = Infinity
     for (let attempt = 0; attempt < ATTEMPTS && grown > ALLOWED_BYTES; attempt++) {
       const bytes = await settled()
@@ -205,9 +206,9 @@ async function main() {
     }
     const over = await leftOver(db, before)
     const seconds = Number(process.hrtime.bigint() - began) / 1e9
-    const verdict = grown > ALLOWED_BYTES || over > 0 ? 'grew' : 'kept'
+    const result = grown > ALLOWED_BYTES || over > 0 ? 'grew' : 'kept'
     console.log(
-      `${verdict} ${(grown / 1024).toFixed(0)} KiB, ${over} watchers and leases, ${seconds.toFixed(1)} s: ${name}`,
+      `${result} ${(grown / 1024).toFixed(0)} KiB, ${over} watchers and leases, ${seconds.toFixed(1)} s: ${name}`,
     )
   }
   await db.close()

@@ -1,4 +1,4 @@
-// What several test files need.
+// Shared by the test files.
 'use strict'
 
 const assert = require('node:assert')
@@ -13,16 +13,16 @@ const libkv = require('libkv')
 
 const folder = path.join(__dirname, '..')
 
-/** How long a test waits for what must happen. A loaded machine takes a while. */
-const PATIENCE_MS = 60_000
+/** How long a test waits for an event that must happen. It is long enough for a loaded machine. */
+const WAIT_LIMIT_MS = 60_000
 
 /**
- * A test that fails if it waits in vain. It holds the loop: a step of a watcher
- * does not, and node:test gives up a test once nothing does.
+ * A test with a time limit. It keeps the event loop alive: a step of a watcher does not, and
+ * node:test fails a test when the loop is empty.
  */
 const test = (name, body) =>
-  nodeTest(name, { timeout: 2 * PATIENCE_MS }, async (t) => {
-    const stay = setInterval(() => {}, PATIENCE_MS)
+  nodeTest(name, { timeout: 2 * WAIT_LIMIT_MS }, async (t) => {
+    const stay = setInterval(() => {}, WAIT_LIMIT_MS)
     try {
       await body(t)
     } finally {
@@ -30,27 +30,27 @@ const test = (name, body) =>
     }
   })
 
-/** Waits until something holds, in turns of the loop. */
+/** Waits until a condition is true. The event loop runs meanwhile. */
 async function until(what, holds) {
-  const end = Date.now() + PATIENCE_MS
+  const end = Date.now() + WAIT_LIMIT_MS
   while (!(await holds())) {
-    assert.ok(Date.now() < end, `${what}: not within ${PATIENCE_MS} ms`)
+    assert.ok(Date.now() < end, `${what}: not within ${WAIT_LIMIT_MS} ms`)
     await turn()
   }
 }
 
-/** A path for a store, gone after the test. */
+/** A path for a store, removed after the test. */
 function place(test) {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'libkv-node-'))
   test.after(() => fs.rmSync(dir, { recursive: true, force: true }))
   return path.join(dir, 'store')
 }
 
-/** Runs a program in a process of its own; returns how it ended and what it printed. */
+/** Runs a program in a new process; returns its exit code, its signal and its output. */
 function run(program, { node = [], words = [] } = {}) {
   return new Promise((resolve) => {
-    const env = { ...process.env, NODE_TEST_CONTEXT: undefined } // a process of its own, also for node:test
-    const options = { cwd: folder, timeout: PATIENCE_MS, killSignal: 'SIGKILL', env }
+    const env = { ...process.env, NODE_TEST_CONTEXT: undefined } // also separate for node:test
+    const options = { cwd: folder, timeout: WAIT_LIMIT_MS, killSignal: 'SIGKILL', env }
     execFile(
       process.execPath,
       [...node, '-e', program, ...words],
@@ -68,8 +68,8 @@ function run(program, { node = [], words = [] } = {}) {
 }
 
 /**
- * A process that holds the writer's lock of the store, stopped in the midst of a commit; `release`
- * lets it go and ends it.
+ * A process that holds the writer lock of the store: it is stopped during a commit. `release` ends
+ * it.
  */
 async function holder(test, store) {
   const program = `
@@ -84,7 +84,7 @@ async function holder(test, store) {
   test.after(() => child.kill('SIGKILL'))
   await once(child.stdout, 'data')
   const db = await libkv.open(store)
-  await until('it is stopped while it holds the lock', async () => {
+  await until('a stopped process that holds the lock', async () => {
     child.kill('SIGSTOP')
     await stopped(child.pid)
     const { writerPid } = await db.status()
@@ -102,10 +102,10 @@ async function holder(test, store) {
   }
 }
 
-/** A signal takes effect some time after it is sent; /proc shows when. */
+/** Waits until a process is stopped: a signal takes effect some time after it is sent. */
 function stopped(pid) {
   const state = () => fs.readFileSync(`/proc/${pid}/status`, 'utf8')
-  return until('it stops', () => /^State:\s+T/m.test(state()))
+  return until('the process stops', () => /^State:\s+T/m.test(state()))
 }
 
 async function all(iterable) {

@@ -1,4 +1,4 @@
-// The same module from CommonJS.
+// The same types in CommonJS.
 import libkv = require('libkv')
 import testing = require('libkv/testing')
 

@@ -1,4 +1,4 @@
-// Every call, as a program in TypeScript writes it: compiled by `tsc --strict`, never run.
+// Every call in TypeScript: compiled by `tsc --strict`, not run.
 import libkv, {
   type AlarmMember,
   type Bytes,
@@ -153,7 +153,7 @@ async function promises(): Promise<void> {
     else if ('responses' in response) response.succeeded
     else response.prevKv
   }
-  const answer: number = await db.transact(
+  const version: number = await db.transact(
     async (t) => {
       await t.put('a', 'b', { lease: 1n })
       await t.range({ prefix: 'a', limit: 1 })
@@ -187,7 +187,7 @@ async function promises(): Promise<void> {
     len ?? 0,
     range.count,
     deleted.deleted,
-    answer,
+    version,
     compact.revision,
     events.length,
     status.bytesInUse,
@@ -267,7 +267,7 @@ async function live(db: Db): Promise<void> {
   if (election.isLeader && election.revision > 0) await election.resign()
 }
 
-function twins(): void {
+function synchronousCalls(): void {
   const db = openSync(':memory:')
   db.putSync('k', 'v', { prevKv: true }).prevKv?.createRevision
   db.putSync(Put('k', 'v'))
@@ -301,20 +301,20 @@ async function helpers(): Promise<void> {
 
 // @ts-expect-error a lease is a bigint
 Put('k', 'v', { lease: 1 })
-// @ts-expect-error a value is wanted
+// @ts-expect-error the value is missing
 Put('k')
-// @ts-expect-error what is deleted must be named
+// @ts-expect-error the keys to delete are missing
 Delete()
 // @ts-expect-error no such option
 open(':memory:', { readonly: true })
-// @ts-expect-error only open makes a Db
+// @ts-expect-error only open creates a Db
 new Db()
 // @ts-expect-error the id of a lease is a bigint
 openSync(':memory:').leaseRevoke(1)
-// @ts-expect-error only db.lock makes a Lock
+// @ts-expect-error only db.lock creates a Lock
 new Lock()
 
 libkv satisfies object
 libkv.open satisfies typeof open
 
-export { errors, helpers, live, overTheNetwork, promises, twins }
+export { errors, helpers, live, overTheNetwork, promises, synchronousCalls }

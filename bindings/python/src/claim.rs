@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use libkv::support::{ClaimDriver, ClaimRequest, ClaimWait, Claimant};
-use libkv::{Code, Error, Patience, Request};
+use libkv::{Code, Error, Request, WaitLimit};
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::types::PyBytes;
@@ -14,7 +14,7 @@ use crate::convert::{bytes, int, seconds};
 use crate::error::raise;
 use crate::guard::{guard, not_pickled};
 use crate::handle::Handle;
-use crate::interrupt::{ask, call};
+use crate::interrupt::{call, read_store};
 use crate::key_value::KeyValue;
 use crate::lease::unless_gone;
 use crate::mailbox::{Mailbox, PendingFuture, Submission};
@@ -34,10 +34,10 @@ pub struct Claim {
     db: Handle,
 }
 
-/// The right to claim the name or to give it up, until it is dropped.
-struct Turn<'a>(&'a Claim);
+/// The exclusive right to acquire or release the name, until it is dropped.
+struct ExclusiveUse<'a>(&'a Claim);
 
-impl Drop for Turn<'_> {
+impl Drop for ExclusiveUse<'_> {
     fn drop(&mut self) {
         self.0.is_busy.store(false, Ordering::Release);
     }
@@ -70,7 +70,7 @@ impl Claim {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn begin_turn(&self) -> PyResult<()> {
+    fn begin_use(&self) -> PyResult<()> {
         self.db.ensure_open()?;
         match self.is_busy.swap(true, Ordering::Acquire) {
             false => Ok(()),
@@ -81,8 +81,8 @@ impl Claim {
         }
     }
 
-    fn turn(&self) -> PyResult<Turn<'_>> {
-        self.begin_turn().map(|()| Turn(self))
+    fn exclusive_use(&self) -> PyResult<ExclusiveUse<'_>> {
+        self.begin_use().map(|()| ExclusiveUse(self))
     }
 
     fn is_held(&self, py: Python<'_>) -> bool {
@@ -99,7 +99,7 @@ impl Claim {
 
     fn leader(&self, py: Python<'_>) -> PyResult<Option<Py<KeyValue>>> {
         let request = self.lock(py).holder_request();
-        let found = ask(py, &self.db, move |db| db.range(request))?;
+        let found = read_store(py, &self.db, move |db| db.range(request))?;
         let leader = found.kvs.into_iter().next();
         leader.into_field(py)
     }
@@ -107,12 +107,12 @@ impl Claim {
     fn observe(&self, py: Python<'_>) -> PyResult<Leaders> {
         let election = self.db.election(self.name.as_slice(), self.ttl_seconds);
         let election = election.map_err(raise)?;
-        let leaders = ask(py, &self.db, move |_| election.observe())?;
+        let leaders = read_store(py, &self.db, move |_| election.observe())?;
         Ok(Leaders::new(&self.db, leaders))
     }
 
-    fn request(&self, py: Python<'_>, value: &[u8], patience: Patience) -> ClaimRequest {
-        self.lock(py).request(value, patience)
+    fn request(&self, py: Python<'_>, value: &[u8], wait_limit: WaitLimit) -> ClaimRequest {
+        self.lock(py).request(value, wait_limit)
     }
 
     /// Claims the name and waits for it; false if it was to be taken only if it is free, and is
@@ -178,10 +178,10 @@ impl Lock {
     #[pyo3(signature = (timeout=None))]
     fn acquire(&self, py: Python<'_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         guard(|| {
-            let patience = Patience::new(seconds("timeout", timeout)?);
-            let _turn = self.0.turn()?;
+            let wait_limit = WaitLimit::new(seconds("timeout", timeout)?);
+            let _use = self.0.exclusive_use()?;
             if !self.0.is_held(py) {
-                self.0.acquire(py, self.0.request(py, b"", patience))?;
+                self.0.acquire(py, self.0.request(py, b"", wait_limit))?;
             }
             Ok(())
         })
@@ -190,11 +190,11 @@ impl Lock {
     /// Acquires the lock if it is free and has no waiters. Returns whether it is held now.
     fn try_acquire(&self, py: Python<'_>) -> PyResult<bool> {
         guard(|| {
-            let _turn = self.0.turn()?;
+            let _use = self.0.exclusive_use()?;
             if self.0.is_held(py) {
                 return Ok(true);
             }
-            let request = self.0.request(py, b"", Patience::new(None));
+            let request = self.0.request(py, b"", WaitLimit::new(None));
             self.0.acquire(py, request.only_if_free())
         })
     }
@@ -203,7 +203,7 @@ impl Lock {
     /// lock then ends with its TTL.
     fn release(&self, py: Python<'_>) -> PyResult<()> {
         guard(|| {
-            let _turn = self.0.turn()?;
+            let _use = self.0.exclusive_use()?;
             self.0.release(py)
         })
     }
@@ -287,12 +287,12 @@ impl Election {
     ) -> PyResult<()> {
         guard(|| {
             let bytes = bytes("value", value)?;
-            let patience = Patience::new(seconds("timeout", timeout)?);
-            let _turn = self.0.turn()?;
+            let wait_limit = WaitLimit::new(seconds("timeout", timeout)?);
+            let _use = self.0.exclusive_use()?;
             if self.0.is_held(py) {
                 return self.proclaim(py, value);
             }
-            self.0.acquire(py, self.0.request(py, &bytes, patience))?;
+            self.0.acquire(py, self.0.request(py, &bytes, wait_limit))?;
             Ok(())
         })
     }
@@ -324,7 +324,7 @@ impl Election {
     /// Resigns; does nothing if it does not lead. Raises those of Db.lease_revoke().
     fn resign(&self, py: Python<'_>) -> PyResult<()> {
         guard(|| {
-            let _turn = self.0.turn()?;
+            let _use = self.0.exclusive_use()?;
             self.0.release(py)
         })
     }
@@ -404,14 +404,14 @@ impl AsyncClaim {
 
 #[pymethods]
 impl AsyncClaim {
-    /// Takes the turn, which end() gives back.
+    /// Begins an exclusive use of the claim, until end().
     fn begin(&self) -> PyResult<()> {
-        guard(|| self.claim.begin_turn())
+        guard(|| self.claim.begin_use())
     }
 
-    /// Gives the turn back.
+    /// Ends the exclusive use.
     fn end(&self) {
-        drop(Turn(&self.claim));
+        drop(ExclusiveUse(&self.claim));
     }
 
     /// Starts to claim the name; finish() has the result once the future is resolved. The caller
@@ -427,8 +427,8 @@ impl AsyncClaim {
     ) -> PyResult<()> {
         guard(|| {
             let value = bytes("value", value)?;
-            let patience = Patience::new(seconds("timeout", timeout)?);
-            let mut request = self.claim.request(py, &value, patience);
+            let wait_limit = WaitLimit::new(seconds("timeout", timeout)?);
+            let mut request = self.claim.request(py, &value, wait_limit);
             if only_if_free {
                 request = request.only_if_free();
             }

@@ -18,7 +18,7 @@ use crate::guard::{detached, guard, not_pickled};
 use crate::handle::Handle;
 #[cfg(feature = "etcd")]
 use crate::interrupt::on_other_thread;
-use crate::interrupt::{ask, call};
+use crate::interrupt::{call, read_store};
 use crate::key_value::KeyValue;
 use crate::lease::Lease;
 use crate::mailbox::{Mailbox, PendingResponse, Submission};
@@ -65,7 +65,7 @@ impl Db {
     }
 
     fn snapshot_of(&self, py: Python<'_>, revision: i64) -> PyResult<Snapshot> {
-        let snapshot = ask(py, &self.db, move |db| db.snapshot_at(revision))?;
+        let snapshot = read_store(py, &self.db, move |db| db.snapshot_at(revision))?;
         Ok(Snapshot::new(&self.db, snapshot))
     }
 }
@@ -199,8 +199,8 @@ impl Db {
     }
 
     /// Deletes one key, or the keys of prefix=, or of start= and end=; prefix="" deletes all.
-    /// Returns a DeleteResponse. The revision rises by 1 if there were any. A Delete can replace all
-    /// arguments.
+    /// Returns a DeleteResponse. The revision rises by 1 if there were any. A Delete can replace
+    /// all arguments.
     ///
     #[doc = delete_docs!()]
     ///
@@ -298,7 +298,10 @@ impl Db {
         guard(|| {
             let key = bytes("key", key)?.into_owned();
             let limit = only_option("history", options, "limit", int)?.unwrap_or(0);
-            list(py, ask(py, &self.db, move |db| db.history(&key, limit))?)
+            list(
+                py,
+                read_store(py, &self.db, move |db| db.history(&key, limit))?,
+            )
         })
     }
 
@@ -352,7 +355,7 @@ impl Db {
             let range = keys("diff", key, options)?;
             Ok(DiffScan::new(
                 &self.db,
-                ask(py, &self.db, move |db| db.diff(a, b, range))?,
+                read_store(py, &self.db, move |db| db.diff(a, b, range))?,
             ))
         })
     }
@@ -365,7 +368,7 @@ impl Db {
     fn revision_at(&self, py: Python<'_>, time: &Bound<'_, PyAny>) -> PyResult<i64> {
         guard(|| {
             let time = self::time("time", time)?;
-            ask(py, &self.db, move |db| db.revision_at(time))
+            read_store(py, &self.db, move |db| db.revision_at(time))
         })
     }
 
@@ -392,7 +395,7 @@ impl Db {
             let watch = request::watch(key, options)?;
             Ok(Watcher::new(
                 &self.db,
-                ask(py, &self.db, move |db| db.watch(watch))?,
+                read_store(py, &self.db, move |db| db.watch(watch))?,
             ))
         })
     }
@@ -427,7 +430,7 @@ impl Db {
     ) -> PyResult<Py<LeaseKeepAliveResponse>> {
         guard(|| {
             let id = int("id", id)?;
-            ask(py, &self.db, move |db| db.lease_keep_alive(id))?.into_python(py)
+            read_store(py, &self.db, move |db| db.lease_keep_alive(id))?.into_python(py)
         })
     }
 
@@ -444,18 +447,18 @@ impl Db {
             let id = int("id", id)?;
             let keys = only_option("lease_time_to_live", options, "keys", flag)?.unwrap_or(false);
             let request = LeaseTimeToLive::new(id).keys(keys);
-            ask(py, &self.db, move |db| db.lease_time_to_live(request))?.into_python(py)
+            read_store(py, &self.db, move |db| db.lease_time_to_live(request))?.into_python(py)
         })
     }
 
     /// The ids of all leases, the next to expire first.
     fn lease_list(&self, py: Python<'_>) -> PyResult<Vec<i64>> {
-        guard(|| ask(py, &self.db, libkv::Db::lease_list))
+        guard(|| read_store(py, &self.db, libkv::Db::lease_list))
     }
 
     /// Grants a lease of ttl_seconds and keeps it alive until its handle, a Lease, is closed or
     /// collected, which revokes it. With end_with_process it also ends within 500 ms after this
-    /// process has died; otherwise after its TTL. Raises as lease_grant().
+    /// process has ended; otherwise after its TTL. Raises as lease_grant().
     #[pyo3(signature = (ttl_seconds, **options), text_signature = "($self, ttl_seconds, *, end_with_process=False)")]
     fn lease(
         &self,
@@ -537,14 +540,14 @@ impl Db {
 
     /// Returns a Status: revisions, sizes, the holder of the write lock, the oldest reader.
     fn status(&self, py: Python<'_>) -> PyResult<Py<Status>> {
-        guard(|| ask(py, &self.db, libkv::Db::status)?.into_python(py))
+        guard(|| read_store(py, &self.db, libkv::Db::status)?.into_python(py))
     }
 
     /// Reads the whole store and verifies every invariant; writers can continue meanwhile. Takes as
     /// long as reading all data. Returns a CheckReport, whose problems are empty if the store is
     /// consistent.
     fn check(&self, py: Python<'_>) -> PyResult<Py<CheckReport>> {
-        guard(|| ask(py, &self.db, libkv::Db::check)?.into_python(py))
+        guard(|| read_store(py, &self.db, libkv::Db::check)?.into_python(py))
     }
 
     /// Closes the store: every later call, also on the objects created from it, raises ClosedError.
@@ -609,7 +612,9 @@ impl Db {
     ) -> PyResult<PendingResponse> {
         guard(|| {
             let grant = request::lease(ttl_seconds, options)?;
-            Ok(mailbox.get().ask(&self.db, grant.into(), future))
+            Ok(mailbox
+                .get()
+                .submit_and_keep(&self.db, grant.into(), future))
         })
     }
 

@@ -10,7 +10,7 @@ use pyo3::types::{PyBytes, PyDict};
 static CLASSES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
 
 /// The exception for this error: the class of its code, or `Error` itself for a code that this
-/// package does not know yet.
+/// package does not have yet.
 pub fn raise(error: Error) -> PyErr {
     Python::attach(|py| match exception(py, &error) {
         Ok(exception) => PyErr::from_value(exception),

@@ -16,7 +16,7 @@ use crate::parker::Parker;
 
 /// Reads from the store. In the main thread, where signal handlers run, a request to a cluster runs
 /// on another thread. After a handler has raised, its response is dropped.
-pub fn ask<T: Send + 'static>(
+pub fn read_store<T: Send + 'static>(
     py: Python<'_>,
     db: &libkv::Db,
     work: impl FnOnce(&libkv::Db) -> Result<T> + Send + 'static,
@@ -53,7 +53,9 @@ pub fn on_other_thread<T: Send + 'static>(
         }
         waker.wake();
     };
-    thread::Builder::new().name("libkv ask".into()).spawn(run)?;
+    thread::Builder::new()
+        .name("libkv read".into())
+        .spawn(run)?;
     loop {
         if let Some(outcome) = lock(&response).take() {
             return outcome.map_err(raise);
@@ -63,7 +65,7 @@ pub fn on_other_thread<T: Send + 'static>(
 }
 
 /// Runs a request. If a signal handler raises too late to cancel it, the exception is raised with
-/// an `UnknownOutcomeError` as its cause, which says what happened to the write.
+/// an `UnknownOutcomeError` as its cause, which describes the outcome of the write.
 pub fn call(py: Python<'_>, db: &libkv::Db, request: impl Into<Request>) -> PyResult<Response> {
     let request = request.into();
     let (response, signal) =

@@ -11,7 +11,7 @@ use crate::convert::wrong_type;
 use crate::error::{has_code, raise};
 use crate::guard::{detached, guard, lock, not_pickled};
 use crate::handle::Handle;
-use crate::interrupt::{ask, call};
+use crate::interrupt::{call, read_store};
 use crate::mailbox::{Mailbox, PendingResponse};
 use crate::watch::Wait;
 
@@ -27,7 +27,7 @@ pub struct Lease {
     db: Handle,
 }
 
-/// The callbacks of a lost lease. They are kept here, where the garbage collector sees them, and
+/// The callbacks of a lost lease. They are kept here, where the garbage collector finds them, and
 /// not in the library, because a function often refers to the lease itself.
 #[derive(Default)]
 struct Callbacks(Mutex<Vec<Py<PyAny>>>);
@@ -94,7 +94,7 @@ impl Lease {
     fn remaining(&self, py: Python<'_>) -> PyResult<i64> {
         guard(|| {
             let id = self.lease.id();
-            let left = ask(py, &self.db, move |db| db.lease_time_to_live(id))?;
+            let left = read_store(py, &self.db, move |db| db.lease_time_to_live(id))?;
             Ok(left.ttl_seconds.max(0))
         })
     }
@@ -212,7 +212,7 @@ impl Lease {
 }
 
 impl Lease {
-    /// Whether it has to be revoked: not after it was stopped, nor under a closed store.
+    /// Whether it must be revoked: not after it was stopped, and not in a closed store.
     fn stop(&self, py: Python<'_>) -> PyResult<bool> {
         self.__clear__();
         match self.db.is_closed() {

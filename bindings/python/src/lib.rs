@@ -122,7 +122,7 @@ fn serve(
 /// Panics, so that a test can check that no panic crosses the border.
 #[pyfunction]
 fn _panic() -> PyResult<()> {
-    guard::guard(|| panic!("asked for"))
+    guard::guard(|| panic!("panic for a test"))
 }
 
 /// The names of all error codes, so that a test can compare the classes.

@@ -140,7 +140,12 @@ impl Mailbox {
 
     /// Submits a write whose response stays in the returned object; `future` is resolved when it is
     /// there.
-    pub fn ask(&self, db: &Handle, request: Request, future: &Bound<'_, PyAny>) -> PendingResponse {
+    pub fn submit_and_keep(
+        &self,
+        db: &Handle,
+        request: Request,
+        future: &Bound<'_, PyAny>,
+    ) -> PendingResponse {
         let (pending, response) = (self.register(future), Arc::new(Mutex::new(None)));
         let (id, queue, slot) = (pending.id, pending.queue.clone(), response.clone());
         let submitted = db.submit(request, move |response| {

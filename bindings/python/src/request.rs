@@ -46,7 +46,7 @@ pub fn put(
     Ok(put)
 }
 
-/// A range, from a `Range` or from what one is made of; every key if nothing is said.
+/// A range, from a `Range` or from its fields; without any field: every key.
 pub fn range(
     call: &str,
     key: OptionalArg<'_>,
@@ -67,7 +67,7 @@ pub fn range(
     Ok(range)
 }
 
-/// A deletion, from a `Delete` or from what one is made of; it must say which keys.
+/// A deletion, from a `Delete` or from its fields; it must have the keys.
 pub fn delete(key: OptionalArg<'_>, options: Option<&Dict<'_>>) -> PyResult<libkv::Delete> {
     if let Some(Ok(delete)) = key.0.as_ref().map(|key| key.cast::<Delete>()) {
         alone("delete", options.is_some())?;
@@ -88,7 +88,7 @@ pub fn delete(key: OptionalArg<'_>, options: Option<&Dict<'_>>) -> PyResult<libk
     Ok(delete)
 }
 
-/// A watch; every key if nothing is said.
+/// A watch; without keys: every key.
 pub fn watch(key: OptionalArg<'_>, options: Option<&Dict<'_>>) -> PyResult<libkv::Watch> {
     let (mut keys, mut watch) = (KeyArgs::new(key.0), libkv::Watch::default());
     each_option("watch", options, WATCH_OPTIONS, |name, given| {
@@ -312,7 +312,7 @@ impl Compare {
             Ok(range) => {
                 let range = &range.get().0;
                 if *range != libkv::Range::new(range.range.clone()) {
-                    let message = "the Range of a Compare says which keys and nothing else";
+                    let message = "the Range of a Compare has only keys, no other option";
                     return Err(PyValueError::new_err(message));
                 }
                 range.range.clone()

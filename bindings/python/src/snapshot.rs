@@ -10,7 +10,7 @@ use crate::convert::{Dict, OptionalArg};
 use crate::error::raise;
 use crate::guard::{guard, not_pickled};
 use crate::handle::Handle;
-use crate::interrupt::ask;
+use crate::interrupt::read_store;
 use crate::key_value::KeyValue;
 use crate::request;
 use crate::response::RangeResponse;
@@ -74,7 +74,7 @@ impl Snapshot {
     ) -> PyResult<Py<RangeResponse>> {
         guard(|| {
             let (view, request) = (self.view()?.clone(), request::range("range", key, options)?);
-            ask(py, &self.db, move |_| view.range(request))?.into_python(py)
+            read_store(py, &self.db, move |_| view.range(request))?.into_python(py)
         })
     }
 

@@ -232,7 +232,10 @@ impl Transaction {
     }
 
     fn __reduce__(&self) -> PyResult<()> {
-        Err(not_pickled("a Transaction", "it lives inside transact()"))
+        Err(not_pickled(
+            "a Transaction",
+            "it is valid only inside transact()",
+        ))
     }
 }
 

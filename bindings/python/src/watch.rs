@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::task::Waker;
 use std::time::Duration;
 
-use libkv::{Code, Error, Patience};
+use libkv::{Code, Error, WaitLimit};
 use pyo3::prelude::*;
 
 use crate::convert::seconds;
@@ -23,8 +23,8 @@ use crate::value::IntoField;
 pub trait Source: Send + Sync + 'static {
     type Item: Send;
 
-    /// The next item if there is one now. A request to a cluster ends with `patience`.
-    fn try_next(&self, py: Python<'_>, patience: Patience) -> PyResult<Option<Self::Item>>;
+    /// The next item if there is one now. A request to a cluster ends with `wait_limit`.
+    fn try_next(&self, py: Python<'_>, wait_limit: WaitLimit) -> PyResult<Option<Self::Item>>;
 
     /// Sets the waker for the next item; it is called at once if there is one.
     fn set_waker(&self, waker: Option<Waker>);
@@ -33,7 +33,7 @@ pub trait Source: Send + Sync + 'static {
 impl Source for libkv::Watcher {
     type Item = libkv::WatchBatch;
 
-    fn try_next(&self, py: Python<'_>, _: Patience) -> PyResult<Option<libkv::WatchBatch>> {
+    fn try_next(&self, py: Python<'_>, _: WaitLimit) -> PyResult<Option<libkv::WatchBatch>> {
         detached(py, || libkv::Watcher::try_next(self))
     }
 
@@ -46,9 +46,9 @@ impl Source for libkv::Watcher {
 impl Source for Mutex<libkv::Leaders> {
     type Item = libkv::KeyValue;
 
-    fn try_next(&self, py: Python<'_>, patience: Patience) -> PyResult<Option<libkv::KeyValue>> {
+    fn try_next(&self, py: Python<'_>, wait_limit: WaitLimit) -> PyResult<Option<libkv::KeyValue>> {
         let (found, signal) = unless_signalled(py, |interrupted| {
-            lock(self).try_next_unless(patience, interrupted)
+            lock(self).try_next_unless(wait_limit, interrupted)
         });
         signal.map_or(found, Err)
     }
@@ -66,12 +66,12 @@ pub struct Subscription<S: Source> {
     db: Handle,
 }
 
-/// The right to read. Dropping it removes the waker.
-struct Turn<'a, S: Source>(&'a Subscription<S>);
+/// The exclusive right to read. Dropping it removes the waker.
+struct ReadLock<'a, S: Source>(&'a Subscription<S>);
 
-impl<S: Source> Drop for Turn<'_, S> {
+impl<S: Source> Drop for ReadLock<'_, S> {
     fn drop(&mut self) {
-        self.0.end_turn();
+        self.0.end_read();
     }
 }
 
@@ -84,7 +84,7 @@ impl<S: Source> Subscription<S> {
         })
     }
 
-    fn begin_turn(&self) -> PyResult<()> {
+    fn begin_read(&self) -> PyResult<()> {
         // first: in a forked child the reader does not exist, so that it would never finish
         self.db.ensure_open()?;
         match self.is_read.swap(true, Ordering::Acquire) {
@@ -96,25 +96,25 @@ impl<S: Source> Subscription<S> {
         }
     }
 
-    fn end_turn(&self) {
+    fn end_read(&self) {
         if !self.db.is_closed() {
             self.source.set_waker(None);
         }
         self.is_read.store(false, Ordering::Release);
     }
 
-    fn turn(&self) -> PyResult<Turn<'_, S>> {
-        self.begin_turn().map(|()| Turn(self))
+    fn read_lock(&self) -> PyResult<ReadLock<'_, S>> {
+        self.begin_read().map(|()| ReadLock(self))
     }
 
     /// The next item; none after the timeout (none: no limit).
     pub fn next(&self, py: Python<'_>, timeout: Option<Duration>) -> PyResult<Option<S::Item>> {
-        let patience = Patience::new(timeout);
-        let _turn = self.turn()?;
+        let wait_limit = WaitLimit::new(timeout);
+        let _reading = self.read_lock()?;
         let mut parker = None;
         loop {
-            let found = self.source.try_next(py, patience)?;
-            if found.is_some() || patience.is_over() {
+            let found = self.source.try_next(py, wait_limit)?;
+            if found.is_some() || wait_limit.is_over() {
                 return Ok(found);
             }
             let parker = match &parker {
@@ -122,15 +122,15 @@ impl<S: Source> Subscription<S> {
                 None => &*parker.insert(Parker::new()?),
             };
             self.source.set_waker(Some(parker.waker()));
-            parker.park(py, patience.until())?;
+            parker.park(py, wait_limit.until())?;
         }
     }
 
     /// The next item if there is one now.
     pub fn try_next(&self, py: Python<'_>) -> PyResult<Option<S::Item>> {
-        let _turn = self.turn()?;
+        let _reading = self.read_lock()?;
         self.source
-            .try_next(py, Patience::new(Some(Duration::ZERO)))
+            .try_next(py, WaitLimit::new(Some(Duration::ZERO)))
     }
 
     /// A step of the iterator: it ends after cancel or close; under a closed store it is an error.
@@ -143,11 +143,11 @@ impl<S: Source> Subscription<S> {
 
     /// Resolves a future of a loop when there may be an item.
     fn wait(self: &Arc<Self>, mailbox: &Mailbox, future: &Bound<'_, PyAny>) -> PyResult<Wait> {
-        self.begin_turn()?;
+        self.begin_read()?;
         let pending = mailbox.register(future);
         self.source.set_waker(Some(pending.waker()));
         let following = self.clone();
-        let end = move || following.end_turn();
+        let end = move || following.end_read();
         Ok(Wait {
             pending,
             end: Mutex::new(Some(Box::new(end))),

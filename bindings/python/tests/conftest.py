@@ -56,13 +56,13 @@ class Future:
     """The methods of a future that _submit() uses."""
 
     def __init__(self) -> None:
-        self.answer: Any = None
+        self.response: Any = None
 
     def done(self) -> bool:
-        return self.answer is not None
+        return self.response is not None
 
-    def set_result(self, answer: Any) -> None:
-        self.answer = answer
+    def set_result(self, response: Any) -> None:
+        self.response = response
 
     set_exception = set_result
 
@@ -77,7 +77,7 @@ def holder(tmp_path: Path) -> Iterator[Holder]:
 
 
 class Gate:
-    """A proxy to a server that can be shut: data that is sent meanwhile waits in it."""
+    """A proxy to a server. While it is shut, it holds all data back."""
 
     def __init__(self, address: str) -> None:
         host, port = address.removeprefix("http://").rsplit(":", 1)
@@ -85,7 +85,7 @@ class Gate:
         self.passable = threading.Event()
         self.passable.set()
         self.waiting = threading.Event()
-        """Whether data waits at the shut gate."""
+        """Set while the proxy is shut and has data to forward."""
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.sockets = [self.listener]
         self.address = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
@@ -123,7 +123,7 @@ class Gate:
 
 @pytest.fixture
 def gate(kv_server: libkv.Server) -> Iterator[Gate]:
-    """A gate in front of kv_server."""
+    """A proxy to kv_server."""
     gate = Gate(kv_server.address)
     try:
         yield gate

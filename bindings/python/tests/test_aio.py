@@ -1,4 +1,4 @@
-"""libkv.aio on asyncio and uvloop: no call blocks the loop, a group wakes it once, cancelling."""
+"""libkv.aio on asyncio and uvloop: blocking, wake-ups and cancellation."""
 
 import asyncio
 import functools
@@ -133,10 +133,10 @@ def test_open_and_handles_are_awaited_or_entered(run: Run, tmp_path: Any) -> Non
             async with db.election("e", 60):
                 pass
         assert db.closed
-        # the older form
+        # `async with await`, as in earlier versions
         async with await libkv.aio.open(tmp_path / "s") as db, await db.lease(60) as lease, await db.snapshot():
             assert lease.ttl_seconds == 60
-        # awaited, as a task, in a gathering, with a time-out
+        # awaited, as a task, in gather(), with a time-out
         first, second = await asyncio.gather(libkv.aio.open(tmp_path / "s"), libkv.aio.open(tmp_path / "s"))
         third = await asyncio.create_task(libkv.aio.open(tmp_path / "s"))
         lease = await asyncio.wait_for(first.lease(60), 60)
@@ -154,10 +154,10 @@ def test_open_that_fails_raises_where_it_is_entered(run: Run, tmp_path: Any) -> 
     async def main() -> None:
         with pytest.raises(libkv.NotFoundError):
             async with libkv.aio.open(tmp_path / "none", create=False):
-                pytest.fail("it was entered")
+                pytest.fail("the block was entered")
         with pytest.raises(TypeError, match="creat"):
             async with libkv.aio.open(tmp_path / "none", creat=False):  # type: ignore[call-arg]
-                pytest.fail("it was entered")
+                pytest.fail("the block was entered")
         db = None
         with pytest.raises(ZeroDivisionError):
             async with libkv.aio.open(tmp_path / "s") as db:
@@ -234,10 +234,10 @@ def test_response_queue_wakes_once_for_all_it_has(kv: libkv.Db) -> None:
     while any(not future.done() for future in futures):
         select.select([mailbox.fileno()], [], [])
         waiting = len(os.read(mailbox.fileno(), 100))
-        assert waiting == 1, "one byte stands for all"
+        assert waiting == 1, "one byte for all responses"
         mailbox.resolve()
-    assert sum(isinstance(future.answer, libkv.PutResponse) for future in futures) == 40
-    assert sum(isinstance(future.answer, libkv.InvalidArgumentError) for future in futures) == 10
+    assert sum(isinstance(future.response, libkv.PutResponse) for future in futures) == 40
+    assert sum(isinstance(future.response, libkv.InvalidArgumentError) for future in futures) == 10
 
 
 def test_threads_are_not_started_for_calls_or_handles(run: Run, db: libkv.aio.Db) -> None:
@@ -305,7 +305,7 @@ def test_cancel_too_late_has_an_unknown_outcome(run: Run, db: libkv.aio.Db) -> N
             write = asyncio.ensure_future(db.put(f"k{number}"))
             await asyncio.sleep(0)
             while (await db.status()).revision < number + 2:
-                pass  # the worker commits; the loop has not run, so the response is not here yet
+                pass  # the worker commits; the loop has not run, so the response has not arrived yet
             write.cancel()
             with pytest.raises(asyncio.CancelledError) as raised:
                 await write
@@ -315,7 +315,7 @@ def test_cancel_too_late_has_an_unknown_outcome(run: Run, db: libkv.aio.Db) -> N
     run(main())
 
 
-def test_cancelled_writes_exist_as_their_exception_says(run: Run, db: libkv.aio.Db) -> None:
+def test_cancelled_writes_exist_as_their_exception_reports(run: Run, db: libkv.aio.Db) -> None:
     async def main() -> None:
         writes = [asyncio.ensure_future(db.put(f"{number}")) for number in range(300)]
         await asyncio.sleep(0)
@@ -640,25 +640,25 @@ def test_lease_on_the_loop(run: Run, db: libkv.aio.Db) -> None:
         assert (await db.lease_revoke(7)).revision == 3
         with pytest.raises(libkv.LeaseNotFoundError):
             await db.lease_revoke(7)
-        told: list[int] = []
+        calls: list[int] = []
         async with db.lease(60, end_with_process=True) as lease:
             await db.put("k", lease=lease.id)
             assert (lease.ttl_seconds, lease.lost) == (60, False)
             assert 58 <= lease.remaining <= 60
             assert "aio.Lease" in repr(lease)
-            lease.on_lost(lambda: told.append(0))
+            lease.on_lost(lambda: calls.append(0))
             with pytest.raises(TypeError):
                 lease.on_lost(None)  # type: ignore[arg-type]
         assert await db.get("k") is None
         await lease.close()
-        assert told == []
+        assert calls == []
 
     run(main())
 
 
 def test_lease_loss_is_reported_on_the_loop(run: Run, db: libkv.aio.Db) -> None:
     async def main() -> None:
-        lease, told, wrong = await db.lease(3), asyncio.Event(), asyncio.Event()
+        lease, called, wrong = await db.lease(3), asyncio.Event(), asyncio.Event()
         asyncio.get_running_loop().set_exception_handler(lambda *_: wrong.set())
 
         def broken() -> None:
@@ -666,18 +666,18 @@ def test_lease_loss_is_reported_on_the_loop(run: Run, db: libkv.aio.Db) -> None:
 
         def callback() -> None:
             assert asyncio.get_running_loop()
-            told.set()
+            called.set()
 
         lease.on_lost(broken)
         lease.on_lost(callback)
         await db.lease_revoke(lease.id)
         async with asyncio.timeout(60):
-            await told.wait()
+            await called.wait()
             await wrong.wait()
             assert lease.lost
-            told.clear()
+            called.clear()
             lease.on_lost(callback)
-            await told.wait()
+            await called.wait()
         await lease.close()
 
     run(main())
@@ -687,10 +687,10 @@ def test_lease_callback_that_refers_to_its_lease_is_freed(run: Run, db: libkv.ai
     class Owner:
         def __init__(self, lease: libkv.aio.Lease) -> None:
             self.lease = lease
-            lease.on_lost(self.told)
+            lease.on_lost(self.lost)
 
-        def told(self) -> None:
-            pytest.fail("nobody is left to be told")
+        def lost(self) -> None:
+            pytest.fail("the callback of a freed owner ran")
 
     async def main() -> None:
         gone = weakref.ref(Owner(await db.lease(60)))
@@ -718,7 +718,7 @@ def test_lock_on_the_loop(run: Run, db: libkv.aio.Db) -> None:
         await asyncio.gather(*(work() for _ in range(50)))
         assert order == sorted(order)
         assert len(set(order)) == 50
-        assert len(os.listdir("/proc/self/task")) <= threads + 3, "the store's own, if any"
+        assert len(os.listdir("/proc/self/task")) <= threads + 3, "only threads of the store"
         mine, other = db.lock("name", 60), db.lock("name", 60)
         assert await mine.try_acquire()
         await mine.acquire()
@@ -736,11 +736,11 @@ def test_lock_on_the_loop(run: Run, db: libkv.aio.Db) -> None:
     run(main())
 
 
-def test_cancel_leaves_the_line(run: Run, db: libkv.aio.Db) -> None:
+def test_cancel_leaves_the_queue(run: Run, db: libkv.aio.Db) -> None:
     async def main() -> None:
         mine = db.lock("name", 60)
         await mine.acquire()
-        # at each step: the grant, the put, the look at the line, the wait
+        # cancel at each step: the grant, the put, the read of the queue, the wait
         for turns in range(60):
             other = db.lock("name", 60)
             waiting = asyncio.ensure_future(other.acquire())
@@ -825,7 +825,7 @@ async def first_of(leaders: libkv.aio.Leaders) -> Any:
         return
 
 
-def test_close_ends_waits_in_line(run: Run) -> None:
+def test_close_ends_waits_for_locks(run: Run) -> None:
     async def main() -> None:
         db = await libkv.aio.open(":memory:")
         mine, other = db.lock("name", 60), db.lock("name", 60)

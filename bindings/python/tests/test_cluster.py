@@ -17,7 +17,7 @@ import libkv.aio
 import pytest
 from conftest import Gate
 
-PATIENCE_SECONDS = 20
+WAIT_LIMIT_SECONDS = 20
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_calls_over_the_network(cluster: libkv.Db) -> None:
     assert leader is not None
     assert leader.value == b"me"
     with election.observe() as leaders:
-        assert leaders.next(PATIENCE_SECONDS) == leader
+        assert leaders.next(WAIT_LIMIT_SECONDS) == leader
     assert cluster.compact(3).revision == cluster.status().revision
     with pytest.raises(libkv.CompactedError) as compacted:
         cluster.get("a", revision=2)
@@ -80,13 +80,13 @@ def test_calls_over_the_network(cluster: libkv.Db) -> None:
         cluster.get("a")
 
 
-def test_writes_of_both_sides_are_seen(kv_etcd: libkv.Db, cluster: libkv.Db) -> None:
+def test_watch_has_the_writes_of_both_sides(kv_etcd: libkv.Db, cluster: libkv.Db) -> None:
     with cluster.watch(prefix="") as watcher:
         kv_etcd.put("here", "1")
-        assert watcher.next(PATIENCE_SECONDS).events[0].kv.key == b"here"  # type: ignore[union-attr]
+        assert watcher.next(WAIT_LIMIT_SECONDS).events[0].kv.key == b"here"  # type: ignore[union-attr]
     with kv_etcd.watch(prefix="") as watcher:
         cluster.put("there", "1")
-        assert watcher.next(PATIENCE_SECONDS).events[0].kv.key == b"there"  # type: ignore[union-attr]
+        assert watcher.next(WAIT_LIMIT_SECONDS).events[0].kv.key == b"there"  # type: ignore[union-attr]
 
 
 def test_calls_over_the_network_in_aio(kv_server: libkv.Server) -> None:
@@ -130,12 +130,12 @@ def test_calls_over_the_network_in_aio(kv_server: libkv.Server) -> None:
                     await other.acquire(0.01)
                 waits = asyncio.create_task(other.acquire())
                 await lock.release()
-                await asyncio.wait_for(waits, PATIENCE_SECONDS)
+                await asyncio.wait_for(waits, WAIT_LIMIT_SECONDS)
                 await other.release()
             election = cluster.election("e", 60)
             async with election.observe() as leaders:
                 await election.campaign("me")
-                assert (await leaders.next(PATIENCE_SECONDS)).value == b"me"  # type: ignore[union-attr]
+                assert (await leaders.next(WAIT_LIMIT_SECONDS)).value == b"me"  # type: ignore[union-attr]
                 with pytest.raises(libkv.UnsupportedError, match="next"):
                     leaders.try_next()
             await election.resign()
@@ -146,7 +146,7 @@ def test_calls_over_the_network_in_aio(kv_server: libkv.Server) -> None:
 
 
 def test_loop_is_not_blocked_by_a_cluster(gate: Gate) -> None:
-    """The gate is shut during each call: a call that blocks the loop would never see it open."""
+    """The proxy is shut during each call. A call that blocks the loop would never end."""
 
     async def main() -> None:
         async with libkv.aio.open(gate.address, request_timeout_ms=math.inf) as cluster:
@@ -189,11 +189,11 @@ def test_loop_is_not_blocked_by_a_cluster(gate: Gate) -> None:
             done, _ = await asyncio.wait(tasks, timeout=0)
             assert not done
             gate.passable.set()
-            answers: list[Any] = await asyncio.wait_for(asyncio.gather(*tasks), 3 * PATIENCE_SECONDS)
-            await answers[-1].close()
-            # what was written after watch() is seen, though the cluster heard of both at once
-            assert b"b" in {event.kv.key for event in answers[-2].events} | await keys_until(watcher, b"b")
-            assert answers[0].value == b"1"
+            responses: list[Any] = await asyncio.wait_for(asyncio.gather(*tasks), 3 * WAIT_LIMIT_SECONDS)
+            await responses[-1].close()
+            # an event written after watch() is delivered, although both arrive at the same time
+            assert b"b" in {event.kv.key for event in responses[-2].events} | await keys_until(watcher, b"b")
+            assert responses[0].value == b"1"
 
     async def keys_until(watcher: libkv.aio.Watcher, key: bytes) -> set[bytes]:
         keys: set[bytes] = set()
@@ -214,7 +214,7 @@ def test_watcher_that_is_being_created_can_be_ended(gate: Gate) -> None:
             await asyncio.sleep(0)
             threading.Thread(target=cancelled.cancel).start()
             with pytest.raises(libkv.CancelledError):
-                await asyncio.wait_for(task, PATIENCE_SECONDS)
+                await asyncio.wait_for(task, WAIT_LIMIT_SECONDS)
             closed.close()
             with pytest.raises(libkv.ClosedError):
                 closed.try_next()
@@ -228,7 +228,7 @@ def test_watcher_that_is_being_created_can_be_ended(gate: Gate) -> None:
             assert waits.fileno() >= 0
             backwards = cluster.watch(start="b", end="a")
             with pytest.raises(libkv.InvalidArgumentError):
-                await backwards.next(PATIENCE_SECONDS)
+                await backwards.next(WAIT_LIMIT_SECONDS)
             with pytest.raises(libkv.InvalidArgumentError):
                 async with cluster.watch(start="b", end="a"):
                     pass
@@ -287,7 +287,7 @@ def test_ctrl_c_ends_a_call(gate: Gate, call: Any) -> None:
 
 
 @pytest.mark.usefixtures("alarm")
-def test_ctrl_c_ends_a_look_at_the_leader(gate: Gate) -> None:
+def test_ctrl_c_ends_a_read_of_the_leader(gate: Gate) -> None:
     with libkv.open(gate.address, request_timeout_ms=600_000) as cluster:
         leaders = cluster.election("e", 60).observe()
         gate.shut()
@@ -298,7 +298,7 @@ def test_ctrl_c_ends_a_look_at_the_leader(gate: Gate) -> None:
 
 
 SILENT: dict[str, Any] = {"request_timeout_ms": 60_000, "keep_alive_ms": math.inf}
-"""Each call that is not limited by its caller fails after a minute, and in another way."""
+"""A call without a limit of its caller fails only after a minute, with another error."""
 
 
 def test_timeout_of_the_caller_limits_each_request(gate: Gate) -> None:
@@ -313,7 +313,7 @@ def test_timeout_of_the_caller_limits_each_request(gate: Gate) -> None:
         assert leaders.next(0.3) is None
         gate.passable.set()
         election.campaign("me")
-        assert leaders.next(PATIENCE_SECONDS).value == b"me"  # type: ignore[union-attr]
+        assert leaders.next(WAIT_LIMIT_SECONDS).value == b"me"  # type: ignore[union-attr]
 
 
 def test_timeout_of_the_caller_limits_each_request_in_aio(gate: Gate) -> None:
@@ -331,7 +331,7 @@ def test_timeout_of_the_caller_limits_each_request_in_aio(gate: Gate) -> None:
                 gate.shut()
                 assert await leaders.next(0.3) is None
                 gate.passable.set()
-                assert (await leaders.next(PATIENCE_SECONDS)).value == b"me"  # type: ignore[union-attr]
+                assert (await leaders.next(WAIT_LIMIT_SECONDS)).value == b"me"  # type: ignore[union-attr]
 
     asyncio.run(main())
 
@@ -378,7 +378,7 @@ def test_server_starts_and_ends(kv: libkv.Db, tmp_path: Path) -> None:
     with libkv.serve(kv, address) as server, libkv.open(address) as cluster:
         assert server.address == address
         cluster.put("a", "1")
-        # the store first: its clients get errors, and nothing ends
+        # the store is closed first: clients get errors, and the server continues
         kv.close()
         with pytest.raises(libkv.Error):
             cluster.put("a", "2")

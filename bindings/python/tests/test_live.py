@@ -1,4 +1,4 @@
-"""Watchers, leases, locks, elections, and the revision at a time, in Python."""
+"""Watchers, leases, locks, elections, revisions by time, in Python."""
 
 import _thread
 import contextlib
@@ -21,8 +21,8 @@ from typing import Any
 import libkv
 import pytest
 
-PATIENCE_SECONDS = 60
-"""The deadline of a wait for something that must come at once."""
+WAIT_LIMIT_SECONDS = 60
+"""The deadline of a wait for something that must happen at once."""
 
 LOSES_SOON = 3
 """A TTL in seconds; the loss of a lease is noticed at the next keep-alive, after a third of it."""
@@ -109,7 +109,7 @@ def test_watch_progress_is_a_batch_without_events(kv_etcd: libkv.Db, kv_clock: l
     watcher = kv_etcd.watch("quiet", progress=True)
     kv_etcd.put("loud")
     kv_clock.advance(600_000)
-    batch = watcher.next(PATIENCE_SECONDS)
+    batch = watcher.next(WAIT_LIMIT_SECONDS)
     assert batch == watcher_batch(2)
     assert not batch
 
@@ -121,7 +121,7 @@ def watcher_batch(revision: int) -> libkv.WatchBatch:
         for _ in range(revision - 1):
             db.put("loud")
         clock.advance(600_000)
-        batch = watcher.next(PATIENCE_SECONDS)
+        batch = watcher.next(WAIT_LIMIT_SECONDS)
         assert batch is not None
         return batch
 
@@ -147,7 +147,7 @@ def in_thread(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
             try:
                 got.append(work())
             except libkv.InvalidArgumentError:
-                continue  # until_waiting() was just reading
+                continue  # until_waiting() was reading at this moment
             except BaseException as error:  # noqa: BLE001
                 got.append(error)
 
@@ -157,7 +157,7 @@ def in_thread(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
 
 
 def until_waiting(watcher: Any) -> None:
-    """Return when another thread waits in it."""
+    """Return when another thread waits in the watcher."""
     with contextlib.suppress(libkv.InvalidArgumentError):
         while True:
             watcher.next(0)
@@ -174,7 +174,7 @@ def test_waits_end_at_once(end: str, expected: type[libkv.Error], iterates: bool
     thread, got = in_thread(lambda: list(watcher) if iterates else watcher.next())
     until_waiting(watcher)
     {"cancel": watcher.cancel, "close": watcher.close, "store": db.close}[end]()
-    thread.join(PATIENCE_SECONDS)
+    thread.join(WAIT_LIMIT_SECONDS)
     if iterates and end != "store":
         assert got == [[]]
         assert list(watcher) == []
@@ -195,14 +195,14 @@ def test_watcher_refuses_a_second_thread(kv: libkv.Db) -> None:
         with pytest.raises(libkv.InvalidArgumentError):
             call()
     kv.put("k")
-    thread.join(PATIENCE_SECONDS)
+    thread.join(WAIT_LIMIT_SECONDS)
     assert got[0].revision == 2
 
 
 def test_ctrl_c_ends_a_wait_and_loses_nothing(kv: libkv.Db) -> None:
     watcher, lock, other = kv.watch("k"), kv.lock("name", 60), kv.lock("name", 60)
     other.acquire()
-    leaders = kv.election("nobody", 60).observe()
+    leaders = kv.election("leaderless", 60).observe()
     interrupt = threading.Event()
 
     def interrupter() -> None:
@@ -237,8 +237,8 @@ def test_ctrl_c_ends_a_wait_and_loses_nothing(kv: libkv.Db) -> None:
 
 
 def until_count(db: libkv.Db, prefix: str, count: int) -> None:
-    """A revocation that is not waited for takes a moment."""
-    until = time.monotonic() + PATIENCE_SECONDS
+    """Wait for the number of keys: a revocation in the background takes a moment."""
+    until = time.monotonic() + WAIT_LIMIT_SECONDS
     while db.range(prefix=prefix, count_only=True).count != count:
         assert time.monotonic() < until
         time.sleep(0.001)
@@ -255,7 +255,7 @@ def test_signal_that_does_not_raise_does_not_end_a_wait(kv: libkv.Db) -> None:
     before = signal.signal(signal.SIGALRM, handler)
     signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
     try:
-        assert kv.watch().next(PATIENCE_SECONDS) is not None
+        assert kv.watch().next(WAIT_LIMIT_SECONDS) is not None
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
@@ -280,7 +280,7 @@ def test_wait_makes_no_system_call_while_idle(kv: libkv.Db) -> None:
     time.sleep(0.5)
     grown = switches() - before
     kv.put("k")
-    thread.join(PATIENCE_SECONDS)
+    thread.join(WAIT_LIMIT_SECONDS)
     assert got[0].revision == 2
     assert grown <= 1
 
@@ -291,7 +291,7 @@ def test_fileno_polls_as_readable(kv: libkv.Db) -> None:
     poll.register(watcher, select.POLLIN)
     assert poll.poll(0) == []
     kv.put("k")
-    assert poll.poll(PATIENCE_SECONDS * 1_000) == [(watcher.fileno(), select.POLLIN)]
+    assert poll.poll(WAIT_LIMIT_SECONDS * 1_000) == [(watcher.fileno(), select.POLLIN)]
     assert watcher.try_next() is not None
     assert watcher.try_next() is None
     assert poll.poll(0) == []
@@ -314,7 +314,7 @@ def test_watchers_need_no_descriptor_each(kv: libkv.Db) -> None:
 
 def test_threads_run_while_another_waits(kv: libkv.Db) -> None:
     watcher = kv.watch("k")
-    writer = threading.Timer(0.05, kv.put, ("k",))  # would never run if the interpreter were not released
+    writer = threading.Timer(0.05, kv.put, ("k",))  # runs only if the wait releases the interpreter
     writer.start()
     assert watcher.next() is not None
     writer.join()
@@ -339,7 +339,7 @@ def test_watcher_in_another_process(tmp_path: Path) -> None:
         expected = [f"{db.put(f'k/{number}').revision} k/{number}" for number in range(200)]
         expected.append(f"{db.put('k/end').revision} k/end")
         assert process.stdout.read().splitlines() == expected
-        assert process.wait(PATIENCE_SECONDS) == 0
+        assert process.wait(WAIT_LIMIT_SECONDS) == 0
         process.stdout.close()
 
 
@@ -391,13 +391,13 @@ def test_lease_keeps_itself_alive(kv: libkv.Db) -> None:
         assert 58 <= lease.remaining <= 60
         assert not lease.lost
         assert str(lease.id) in repr(lease)
-        told: list[int] = []
-        lease.on_lost(lambda: told.append(1))
+        calls: list[int] = []
+        lease.on_lost(lambda: calls.append(1))
     assert kv.get("mine") is None
     assert kv.lease_list() == []
     lease.close()
     assert not lease.lost
-    assert told == []
+    assert calls == []
     collected = kv.lease(60, end_with_process=True)
     kv.put("mine", lease=collected.id)
     del collected
@@ -417,11 +417,11 @@ def test_lease_loss_is_reported_on_a_thread(kv: libkv.Db, monkeypatch: pytest.Mo
     wrong: list[Any] = []
     monkeypatch.setattr(sys, "unraisablehook", wrong.append)
     lease = kv.lease(LOSES_SOON)
-    told, threads = threading.Semaphore(0), set()
+    called, threads = threading.Semaphore(0), set()
 
     def callback() -> None:
         threads.add(threading.get_ident())
-        told.release()
+        called.release()
 
     def broken() -> None:
         raise KeyError("mine")
@@ -429,13 +429,13 @@ def test_lease_loss_is_reported_on_a_thread(kv: libkv.Db, monkeypatch: pytest.Mo
     lease.on_lost(broken)
     lease.on_lost(callback)
     kv.lease_revoke(lease.id)
-    assert told.acquire(timeout=PATIENCE_SECONDS)
+    assert called.acquire(timeout=WAIT_LIMIT_SECONDS)
     assert lease.lost
     assert "lost" in repr(lease)
     assert lease.remaining == 0
     lease.on_lost(callback)
-    assert told.acquire(timeout=PATIENCE_SECONDS)
-    assert not told.acquire(timeout=0.01)
+    assert called.acquire(timeout=WAIT_LIMIT_SECONDS)
+    assert not called.acquire(timeout=0.01)
     assert threading.get_ident() not in threads
     assert [error.exc_type for error in wrong] == [KeyError]
     lease.close()
@@ -445,15 +445,15 @@ def test_lease_callback_that_refers_to_its_lease_is_freed(kv: libkv.Db) -> None:
     class Owner:
         def __init__(self) -> None:
             self.lease = kv.lease(60)
-            self.lease.on_lost(self.told)
+            self.lease.on_lost(self.lost)
 
-        def told(self) -> None:
-            pytest.fail("nobody is left to be told")
+        def lost(self) -> None:
+            pytest.fail("the callback of a freed owner ran")
 
     gone = weakref.ref(Owner())
     gc.collect()
     assert gone() is None
-    until = time.monotonic() + PATIENCE_SECONDS
+    until = time.monotonic() + WAIT_LIMIT_SECONDS
     while kv.lease_list():
         assert time.monotonic() < until
 
@@ -516,7 +516,7 @@ def test_lock_passes_from_thread_to_thread(kv: libkv.Db) -> None:
 
     threads = [in_thread(work) for _ in range(4)]
     for thread, _ in threads:
-        thread.join(PATIENCE_SECONDS)
+        thread.join(WAIT_LIMIT_SECONDS)
     assert [got for _, got in threads] == [[None]] * 4
     assert order == sorted(order)
     assert len(set(order)) == 40
@@ -533,7 +533,7 @@ def test_lock_handle_in_use_is_refused(kv: libkv.Db) -> None:
             call()
     assert not other.is_held
     mine.release()
-    thread.join(PATIENCE_SECONDS)
+    thread.join(WAIT_LIMIT_SECONDS)
     assert got == [None]
     assert other.is_held
 
@@ -545,12 +545,12 @@ def test_lock_whose_lease_is_lost(kv: libkv.Db) -> None:
     until_count(kv, "name/", 2)
     waiting = max(kv.range(prefix="name/"), key=lambda kv: kv.create_revision)
     kv.lease_revoke(waiting.lease)
-    thread.join(PATIENCE_SECONDS)
+    thread.join(WAIT_LIMIT_SECONDS)
     assert isinstance(got[0], libkv.LeaseLostError)
     found = kv.get(mine.key)
     assert found is not None
     kv.lease_revoke(found.lease)
-    until = time.monotonic() + PATIENCE_SECONDS
+    until = time.monotonic() + WAIT_LIMIT_SECONDS
     while mine.is_held:
         assert time.monotonic() < until
     mine.release()
@@ -576,13 +576,13 @@ def test_election_from_campaign_to_resign(kv: libkv.Db) -> None:
         other.campaign("never", timeout=0.01)
     assert next(leaders).value == b"second"
     mine.proclaim("third")
-    shown = leaders.next(PATIENCE_SECONDS)
+    shown = leaders.next(WAIT_LIMIT_SECONDS)
     assert shown is not None
     assert shown.value == b"third"
     thread, got = in_thread(lambda: other.campaign(b"fourth"))
     until_count(kv, "leader/", 2)
     mine.resign()
-    thread.join(PATIENCE_SECONDS)
+    thread.join(WAIT_LIMIT_SECONDS)
     assert got == [None]
     assert not mine.is_leader
     assert next(leaders).value == b"fourth"
@@ -610,7 +610,7 @@ def test_lock_that_waits_ends_at_close() -> None:
     until_waiting(leaders)
     db.close()
     for joined in (thread, observing):
-        joined.join(PATIENCE_SECONDS)
+        joined.join(WAIT_LIMIT_SECONDS)
     assert isinstance(got[0], libkv.ClosedError)
     assert isinstance(seen[0], libkv.ClosedError)
     assert not mine.is_held
@@ -634,7 +634,7 @@ time.sleep(600)"""
         process.kill()
         process.wait()
         process.stdout.close()
-        mine.acquire(PATIENCE_SECONDS)
+        mine.acquire(WAIT_LIMIT_SECONDS)
         assert mine.revision > revision
         until_count(db, "mine", 0)
 
@@ -672,7 +672,7 @@ def test_revision_at_a_time() -> None:
 def test_auto_compaction(keep: Any) -> None:
     clock = libkv.Clock(1_700_000_000_000)
     with libkv.open(":memory:", clock=clock, auto_compaction=keep) as db:
-        until = time.monotonic() + PATIENCE_SECONDS
+        until = time.monotonic() + WAIT_LIMIT_SECONDS
         while (db.status().compacted_revision or 0) < 2:
             for _ in range(10):
                 db.put("k", "v")

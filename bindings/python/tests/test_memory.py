@@ -1,9 +1,9 @@
-"""100,000 calls of each kind leave the process's memory where it was.
+"""100,000 calls of each kind do not increase the memory of the process.
 
-Memory is the private part that the process has in use, from /proc/self/smaps_rollup: pages of the
-store's own files do not count. Each kind runs WARM_UP calls first, then CALLS; what the second part
-adds must stay under ALLOWANCE_KB: the allocators of Python and of C keep some free memory back,
-whatever one does. One object of 16 bytes leaked by each call would be 1,600 kB.
+Memory is the private memory of the process, from /proc/self/smaps_rollup. Pages of the store's
+files do not count. Each kind runs WARM_UP calls first, then CALLS. The second part must add less
+than ALLOWANCE_KB, because the allocators of Python and C keep some free memory. If each call
+leaked one object of 16 bytes, that would be 1,600 kB.
 """
 
 import asyncio
@@ -106,7 +106,7 @@ def test_memory_of_refusals(db: libkv.Db) -> None:
 
 
 def test_memory_of_writes() -> None:
-    """In a store that is compacted meanwhile, because history is not a leak."""
+    """The store is compacted meanwhile, because its history is not a leak."""
     with libkv.open(":memory:", durability="none") as db:
         calls = 0
 
@@ -207,7 +207,7 @@ def test_memory_of_aio_watchers_and_locks() -> None:
                 await asyncio.sleep(0)
                 other.cancel()
             await asyncio.gather(given_up, other, return_exceptions=True)
-            if number % 100 == 99:  # not above the position of the watcher
+            if number % 100 == 99:  # not beyond the position of the watcher
                 await db.compact(watcher.resume_revision - 1, physical=True)
 
     with libkv.open(":memory:", durability="none") as db, asyncio.Runner() as runner:

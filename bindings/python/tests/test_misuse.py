@@ -1,6 +1,6 @@
-"""Every way to misuse a handle: an exception, never a crash.
+"""Misuse of handles raises exceptions and never crashes.
 
-What may crash runs in a process of its own.
+A program that may crash runs in a new process.
 """
 
 import gc
@@ -22,7 +22,7 @@ from libkv import _libkv
 
 
 def handles(db: libkv.Db) -> dict[str, Any]:
-    """One of each kind, in the middle of its work."""
+    """One handle of each kind, in use."""
     scan = db.scan()
     next(scan)
     return {
@@ -112,8 +112,8 @@ def test_close_makes_every_call_return_closed(kv: libkv.Db) -> None:
     every["transaction"] = lambda: kept[0].get("k")
     for name, call in every.items():
         with pytest.raises(libkv.ClosedError):
-            pytest.fail(f"{name} answered {call()!r}")
-    assert len(made["range"]) == 3_000, "an answer is the caller's"
+            pytest.fail(f"{name} returned {call()!r}")
+    assert len(made["range"]) == 3_000, "a response stays readable after close()"
 
 
 def test_close_of_one_of_two_handles(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_close_from_another_thread_while_all_calls_run(tmp_path: Path) -> None:
                 try:
                     call()
                 except (libkv.LeaseNotFoundError, libkv.FailedPreconditionError, libkv.LeaseLostError):
-                    continue  # there is none; it does not lead; another thread resigned
+                    continue  # no such lease; not the leader; another thread resigned
                 except libkv.InvalidArgumentError as error:
                     if "another thread" not in str(error):
                         wrong.append(error)
@@ -164,7 +164,7 @@ def test_close_from_another_thread_while_all_calls_run(tmp_path: Path) -> None:
                 except (libkv.ClosedError, StopIteration):
                     return
                 except libkv.CompactedError:
-                    return  # compact() of another thread, or its own the second time
+                    return  # already compacted, by another thread or by this one
                 except BaseException as error:  # noqa: BLE001
                     wrong.append(error)
                     return
@@ -198,7 +198,7 @@ def test_scan_in_many_threads_gives_each_pair_once(kv: libkv.Db) -> None:
 
 
 def ends_well(program: str, *arguments: Any, status: int = 0) -> str:
-    """Run a program in a new process; it must end without an error."""
+    """Run a program in a new process. It must end without an error."""
     code = textwrap.dedent(program)
     command = [sys.executable, "-X", "faulthandler", "-c", code, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -231,7 +231,7 @@ def test_fork_makes_every_call_return_forked(tmp_path: Path) -> None:
         if child == 0:
             for name, call in calls(db, made).items():
                 try:
-                    sys.exit(f"{name} answered {call()!r}")
+                    sys.exit(f"{name} returned {call()!r}")
                 except libkv.Error as error:
                     if error.code != ("closed" if name == "enter" else "forked"):
                         sys.exit(f"{name}: {error.code}")
@@ -345,7 +345,7 @@ AT_EXIT = """
         threading.Thread(target=work, daemon=True).start()
     for _ in range(100):
         db.put("m", "v")
-    class Slow:  # the threads come back from their writes while the interpreter is ending
+    class Slow:  # the writes of the threads return while the interpreter is ending
         def __del__(self, sleep=time.sleep):
             sleep(0.3)
     sys.slow = Slow()
@@ -396,7 +396,7 @@ AT_EXIT = """
     for wait in (watcher.next, other.acquire, leaders.next, lambda: list(db.watch())):
         threading.Thread(target=wait, daemon=True).start()
     while db.range(prefix="name/", count_only=True).count < 2 or db.status().watchers < 2:
-        time.sleep(0.001)  # until the threads wait; the time-out of the program is its deadline
+        time.sleep(0.001)  # until the threads wait; the time-out of the program is the deadline
     class Slow:  # the threads are woken, and a lease is lost, while the interpreter is ending
         def __del__(self, sleep=time.sleep, db=db, lease=lease, lock=lock):
             db.lease_revoke(lease.id)
@@ -512,11 +512,11 @@ def test_threads_run_while_the_last_handle_is_dropped(holder: Holder) -> None:
     db = libkv.open(holder.path, busy_timeout_ms=math.inf)
     mailbox, future = _libkv._Mailbox(), Future()
     db._submit(libkv.Put("k", "v"), mailbox, future)
-    release = threading.Timer(0.1, holder.release)  # would never run if the interpreter were not released
+    release = threading.Timer(0.1, holder.release)  # runs only if closing releases the interpreter
     release.start()
     del db
     gc.collect()
     release.join()
     select.select([mailbox.fileno()], [], [])
     mailbox.resolve()
-    assert isinstance(future.answer, libkv.PutResponse)
+    assert isinstance(future.response, libkv.PutResponse)

@@ -87,9 +87,9 @@ def test_open_accepts_every_option(tmp_path: Path) -> None:
 
 def test_memory_accepts_every_durability() -> None:
     names: tuple[Literal["sync", "lazy", "none"], ...] = ("sync", "lazy", "none")
-    for asked in names:
-        with libkv.open(":memory:", durability=asked) as db:
-            assert db.status().durability == asked
+    for durability in names:
+        with libkv.open(":memory:", durability=durability) as db:
+            assert db.status().durability == durability
             for write in names:
                 db.put("k", "v", durability=write)
                 assert db.delete("k", durability=write).deleted == 1
@@ -321,11 +321,11 @@ def test_put_get_and_history(kv: libkv.Db) -> None:
 
 
 def kv_put(revision: int) -> libkv.PutResponse:
-    """The response to a put in another store: responses are equal if their fields are."""
+    """The response to a put in another store. Responses are equal if their fields are equal."""
     with libkv.open(":memory:") as db:
-        while (answer := db.put("any")).revision < revision:
+        while (response := db.put("any")).revision < revision:
             pass
-        return answer
+        return response
 
 
 def test_keys_in_each_notation(kv: libkv.Db) -> None:
@@ -359,9 +359,9 @@ def test_keys_in_each_notation(kv: libkv.Db) -> None:
 def test_range_options(kv: libkv.Db) -> None:
     filled(kv, "a", "b", "c")
     kv.put("a", "Z")
-    answer = kv.range(limit=2, sort_order="descend", sort_target="value", revision=0)
-    assert [found.key for found in answer] == [b"a", b"c"]
-    assert (answer.count, answer.more, answer.revision, len(answer), bool(answer)) == (3, True, 5, 2, True)
+    response = kv.range(limit=2, sort_order="descend", sort_target="value", revision=0)
+    assert [found.key for found in response] == [b"a", b"c"]
+    assert (response.count, response.more, response.revision, len(response), bool(response)) == (3, True, 5, 2, True)
     assert kv.range("a", keys_only=True).kvs[0].value == b""
     assert (kv.range(count_only=True).count, len(kv.range(count_only=True))) == (3, 0)
     assert not kv.range("none")
@@ -751,7 +751,7 @@ def test_error_has_lease_and_key_as_fields(kv: libkv.Db) -> None:
 
 
 def test_panic_becomes_an_exception(capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(libkv.InternalError, match="asked for"):
+    with pytest.raises(libkv.InternalError, match="panic for a test"):
         _libkv._panic()
     capfd.readouterr()
 
@@ -762,7 +762,7 @@ def test_key_that_is_empty_is_refused_by_the_library(kv: libkv.Db) -> None:
             call()
 
 
-# --- manners
+# --- values and classes
 
 
 def test_values_have_a_repr(kv: libkv.Db) -> None:
@@ -856,15 +856,16 @@ def test_fixtures(kv: libkv.Db, kv_etcd: libkv.Db, kv_clock: libkv.Clock) -> Non
 
 def test_threads_run_while_a_write_waits(holder: Holder) -> None:
     db = libkv.open(holder.path, busy_timeout_ms=math.inf)
-    answers: list[libkv.PutResponse] = []
-    waiting = threading.Thread(target=lambda: answers.append(db.put("k", "v")))
+    responses: list[libkv.PutResponse] = []
+    waiting = threading.Thread(target=lambda: responses.append(db.put("k", "v")))
     waiting.start()
-    for _ in range(20_000):  # a count, not a time: they need the interpreter that the waiting write released
+    # a count, not a time: the reads need the interpreter, which the waiting write must release
+    for _ in range(20_000):
         assert db.get("k") is None
     assert waiting.is_alive()
     holder.release()
     waiting.join()
-    assert db.range("k").revision == answers[0].revision
+    assert db.range("k").revision == responses[0].revision
     db.close()
 
 
@@ -880,9 +881,9 @@ def test_ctrl_c_ends_a_wait(holder: Holder) -> None:
         main = threading.get_ident()
         threading.Timer(0.2, lambda: signal.pthread_kill(main, signal.SIGINT)).start()
         with pytest.raises(KeyboardInterrupt) as raised:
-            db.put("k", "v")  # only the signal ends it
+            db.put("k", "v")  # only the signal ends this wait
         assert raised.value.__cause__ is None
         holder.release()
         before = db.status().revision
         assert db.put("other").revision == before + 1
-        assert db.get("k") is None, "the interrupted write was taken back"
+        assert db.get("k") is None, "the interrupted write was withdrawn"

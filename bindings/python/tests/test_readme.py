@@ -1,4 +1,4 @@
-"""The programs in the README run, and are equal to the files in examples."""
+"""The programs in the README run, and equal the files in examples."""
 
 import re
 import subprocess

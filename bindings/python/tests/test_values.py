@@ -1,4 +1,4 @@
-"""Values that leave the process or are copied: responses, events, requests and errors."""
+"""Responses, events, requests and errors that are pickled or copied."""
 
 import copy
 import multiprocessing
@@ -76,7 +76,7 @@ REQUESTS = [
 
 
 def again(value: Any) -> list[Any]:
-    """The value as each way of copying creates it."""
+    """The copies of a value, one by each way of copying."""
     pickled = [pickle.loads(pickle.dumps(value, protocol)) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)]
     return [*pickled, copy.copy(value), copy.deepcopy(value)]
 
@@ -151,12 +151,12 @@ def look(path: str) -> tuple[Any, ...]:
 
 
 def refuse(path: str) -> None:
-    """The exception of a process of a pool."""
+    """Raise an exception in a process of a pool."""
     with libkv.open(path, create=False) as db:
         db.get("k", revision=99)
 
 
-def test_process_pool_returns_and_raises_what_libkv_does(tmp_path: Any) -> None:
+def test_process_pool_passes_responses_and_exceptions(tmp_path: Any) -> None:
     path = str(tmp_path / "store")
     with libkv.open(path) as db:
         db.put("k", "v")

@@ -1,4 +1,4 @@
-//! The parts of the Node package: types, and what JavaScript and Rust say to each other.
+//! The parts of the Node package: types, and the messages between JavaScript and Rust.
 
 use std::fmt::Write as _;
 
@@ -76,7 +76,7 @@ fn comment_of(doc: &str) -> String {
     }
 }
 
-/// The comment over a type of words: what each means, unless the word says it.
+/// The comment of an enumeration: the meaning of each word, unless the word explains itself.
 fn meanings(table: &Table, known: &Enum) -> String {
     let values = known
         .values
@@ -115,9 +115,8 @@ fn union(known: &Enum) -> String {
 
 /// `lib/numbers.js`.
 pub fn numbers(table: &Table) -> Output {
-    let mut text = format!(
-        "// {HEAD}\n'use strict'\n\n/** What is asked of a store, first byte of a request. */\n"
-    );
+    let mut text =
+        format!("// {HEAD}\n'use strict'\n\n/** The kind of a request: its first byte. */\n");
     text += &object(
         "KIND",
         table.node.kinds.iter().map(|name| camel(name)).enumerate(),
@@ -155,7 +154,7 @@ pub fn numbers(table: &Table) -> Output {
     Output::whole("bindings/node/lib/numbers.js", text)
 }
 
-/// Enumerations that JavaScript knows by their numbers.
+/// Enumerations that JavaScript uses by number.
 const NUMBERED: &[&str] = &["range_kind", "compare_target"];
 /// Enumerations that cross as their numbers.
 const READ: &[&str] = &[
@@ -205,7 +204,7 @@ pub fn numbers_of_rust(table: &Table) -> Output {
 
         use libkv::*;
 
-        /// What is asked of a store, first byte of a request.
+        /// The kind of a request: its first byte.
         pub mod kind {{ {} }}
 
         /// What a response begins with.

@@ -1,4 +1,4 @@
-//! What the generator writes: whole files, and regions of files that are otherwise written by hand.
+//! What the generator writes: whole files, and regions of files that are otherwise hand-written.
 
 use std::fs;
 use std::io::Write as _;
@@ -84,7 +84,7 @@ impl Output {
         self
     }
 
-    /// Writes the file if it differs, or, with `check`, only says that it does.
+    /// Writes the file if it differs. With `check` it only reports the difference.
     pub fn bring_up_to_date(&self, root: &Path, check: bool) -> Result<bool, String> {
         let path = root.join(self.path);
         let old = fs::read_to_string(&path);

@@ -341,7 +341,7 @@ pub fn stubs(table: &Table) -> Output {
     })
 }
 
-/// The signatures in the sources: the part behind the arguments that are written by hand.
+/// The signatures in the sources: the part after the hand-written arguments.
 pub fn signatures(table: &Table, path: &'static str) -> Output {
     let requests = table.requests.iter().map(|request| {
         let options = table.options(request);

@@ -8,7 +8,7 @@ use serde::Deserialize;
 /// The longest doc of a code: it is one line of a Python docstring.
 const CODE_DOC_MAX: usize = 90;
 
-/// Everything that the table says.
+/// The contents of the table.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Table {
@@ -224,7 +224,7 @@ pub enum Kind<'t> {
 }
 
 impl Table {
-    /// Reads the table and verifies what its types do not say.
+    /// Reads the table and verifies the rules that its types cannot express.
     pub fn read(path: &Path) -> Result<Table, String> {
         let text = fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
         let table: Table = toml::from_str(&text).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -322,7 +322,7 @@ impl Table {
         options.map(|option| (option, kind(option))).collect()
     }
 
-    /// Verifies that the types of the core have the fields that the table says.
+    /// Verifies that the types of the core have the fields of the table.
     pub fn compare(&self, read: impl Fn(&str) -> Result<String, String>) -> Result<(), String> {
         for request in &self.requests {
             let path = format!("core/src/request/{}.rs", request.name);

@@ -3,8 +3,8 @@
 //!
 //! It starts when something in this process first needs it: a watcher, a lease, automatic
 //! compaction. It wakes watchers, and has the worker do what is due; it never writes itself. When
-//! it is idle it checks once a second, because a writer may have died between its commit and the
-//! signal.
+//! it is idle it checks once a second, because a writer may have been killed between its commit and
+//! the signal.
 //!
 //! What it wakes is the caller's code, which may drop the last handle of the store. So the thread
 //! holds no reference to the store meanwhile.

@@ -1,4 +1,4 @@
-//! The bytes of every entry of a store. No other file knows the layout; `core/DESIGN.md` describes
+//! The bytes of every entry of a store. The layout is only in this file; `core/DESIGN.md` describes
 //! it.
 //!
 //! Decoded bytes come from disk and may have any contents: a decoder returns an error and never
@@ -20,7 +20,7 @@ pub(crate) const GAP: Revision = 65_535;
 /// A feature that forbids older libraries to write: leases were granted, so a writer must keep the
 /// keys attached to them up to date.
 pub(crate) const RO_COMPAT_LEASES: u64 = 1;
-/// The features that this library knows.
+/// The features that this library supports.
 pub(crate) const RO_COMPAT_KNOWN: u64 = RO_COMPAT_LEASES;
 
 /// The names in `meta`.
@@ -522,7 +522,7 @@ pub(crate) fn alarm(name: &[u8]) -> Result<AlarmMember> {
             kind,
         })
     });
-    alarm.ok_or_else(|| damaged("side", name, "this library does not know such an alarm"))
+    alarm.ok_or_else(|| damaged("side", name, "an unknown kind of alarm"))
 }
 
 /// The number of a kind in etcd.

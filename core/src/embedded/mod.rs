@@ -128,8 +128,12 @@ struct Embedded {
 
 impl Embedded {
     fn new(store: Arc<Store>, options: &Options) -> Result<Embedded> {
-        let asked = options.durability;
-        let durability = durability(&store, asked.unwrap_or(Durability::Sync), asked.is_some())?;
+        let requested = options.durability;
+        let durability = durability(
+            &store,
+            requested.unwrap_or(Durability::Sync),
+            requested.is_some(),
+        )?;
         let timeout = match options.busy_timeout_ms.unwrap_or(store::BUSY_TIMEOUT_MS) {
             u64::MAX => None,
             ms => Some(Duration::from_millis(ms)),
@@ -205,14 +209,14 @@ impl Embedded {
             Request::Compact(_) => store.background().examine_writes(),
             _ => {}
         }
-        let asked = match request {
+        let requested = match request {
             Request::Put(put) => put.durability,
             Request::Delete(delete) => delete.durability,
             Request::Txn(txn) => txn.durability,
             _ => None,
         };
-        let durability = match asked {
-            Some(asked) => durability(&store, asked, true)?,
+        let durability = match requested {
+            Some(requested) => durability(&store, requested, true)?,
             None => self.durability,
         };
         let raises_alarm = self.limits.etcd_rules;
@@ -271,12 +275,12 @@ fn forked() -> Error {
 }
 
 /// The durability of a write with this option in this store.
-fn durability(store: &Store, asked: Durability, explicit: bool) -> Result<Durability> {
-    match (store.is_unsynced(), asked) {
+fn durability(store: &Store, requested: Durability, explicit: bool) -> Result<Durability> {
+    match (store.is_unsynced(), requested) {
         (true, Durability::None) => Ok(Durability::None),
         (true, _) if !explicit => Ok(Durability::None),
-        // the store ends with its handles, whatever the durability
-        (true, _) if store.settings().in_memory => Ok(asked),
+        // the store ends with its handles, with any durability
+        (true, _) if store.settings().in_memory => Ok(requested),
         (true, _) => Err(Error::new(
             Code::InvalidArgument,
             "the store was made with durability none, which no handle and no write can raise",
@@ -285,7 +289,7 @@ fn durability(store: &Store, asked: Durability, explicit: bool) -> Result<Durabi
             Code::InvalidArgument,
             "durability none is chosen when a store is made, and this store was made without it",
         )),
-        (false, _) => Ok(asked),
+        (false, _) => Ok(requested),
     }
 }
 
@@ -421,7 +425,7 @@ impl Engine for Embedded {
     }
 
     fn dump(&self, each: &mut dyn FnMut(HistoryPart) -> Result<()>) -> Result<()> {
-        // the store stays open during the dump, whatever happens to the handle
+        // the store stays open during the dump, even if the handle is closed
         let store = self.with(|store| Ok(store.clone()))?;
         let txn = store.env().read()?;
         mvcc::dump::dump(&txn, each, &|id, slot| {

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::background::Background;
-use super::commit::{Committer, withdraw_lazy};
+use super::commit::{Committer, remove_lazy_boot};
 use super::guard::Guard;
 use super::lmdb::Env;
 use super::os;
@@ -27,7 +27,7 @@ pub(super) const DATA_NEW: &str = "data.mdb.new";
 pub(super) const LOCK: &str = "lock.mdb";
 pub(super) const GUARD: &str = "guard";
 
-/// How long a call waits for a lock, unless an option says otherwise.
+/// How long a call waits for a lock, unless an option sets another time.
 pub(super) const BUSY_TIMEOUT_MS: u64 = 5_000;
 const MAX_READERS: u32 = 1_024;
 const MODE: u32 = 0o600;
@@ -78,10 +78,10 @@ impl Settings {
     }
 
     /// Refuses an open whose options differ from those of this environment.
-    pub fn agree(&self, options: &Options, path: &Path) -> Result<()> {
-        let differs = |name: &str, asked: String, has: String| -> Result<()> {
+    pub fn check_same_options(&self, options: &Options, path: &Path) -> Result<()> {
+        let differs = |name: &str, requested: String, has: String| -> Result<()> {
             let message = format!(
-                "{} is open in this process with {name} {has}; this open asks for {name} {asked}",
+                "{} is open in this process with {name} {has}; this open has {name} {requested}",
                 path.display()
             );
             Err(Error::new(Code::InvalidArgument, message))
@@ -264,7 +264,7 @@ impl std::fmt::Debug for Store {
 impl ClockListener for Store {
     fn prepare(&self, forward_ms: i64) {
         if self.generation == os::fork_generation() {
-            self.background().leases().keep_beyond(forward_ms);
+            self.background().leases().renew_beyond(forward_ms);
         }
     }
 
@@ -318,7 +318,7 @@ impl Drop for Store {
                 writable,
                 Instant::now() + Duration::from_millis(BUSY_TIMEOUT_MS),
             );
-            forget(key);
+            unregister(key);
         };
         let Some(worker) = worker else { return end() };
         // this is the worker itself: it first completes what is queued, so another thread must wait
@@ -330,13 +330,13 @@ impl Drop for Store {
             });
         if closer.is_err() {
             // the locks end with the process
-            forget(key);
+            unregister(key);
         }
     }
 }
 
 /// Removes a closed store from the registry.
-fn forget(key: Option<(u64, u64)>) {
+fn unregister(key: Option<(u64, u64)>) {
     let Some(key) = key else { return };
     let mut registry = registry();
     // a store that was opened again meanwhile has a live entry
@@ -365,7 +365,7 @@ fn close(env: Arc<Env>, guard: Arc<Guard>, writable: bool, deadline: Instant) {
         let lock = guard.lock_writer(Some(deadline), None);
         if lock.is_ok() {
             // a record that is not withdrawn costs a gap of revisions at the next opening
-            let _ = withdraw_lazy(&env, guard.boot_id());
+            let _ = remove_lazy_boot(&env, guard.boot_id());
         }
     }
     drop(env);

@@ -11,7 +11,7 @@ use crate::db::Db;
 use crate::error::{Code, Error, Result};
 use crate::model::{KeyRange, KeyValue, LeaseId, Revision};
 use crate::recipe::lease::{Lease, lost};
-use crate::recipe::patience::Patience;
+use crate::recipe::wait_limit::WaitLimit;
 use crate::request::{
     Compare, CompareResult, Delete, LeaseRevoke, Put, Range, SortOrder, SortTarget, Txn,
 };
@@ -25,7 +25,7 @@ pub struct ClaimRequest {
     pub(super) lease: LeaseChoice,
     pub(super) former: Option<LeaseRevoke>,
     pub(super) only_if_free: bool,
-    pub(super) patience: Patience,
+    pub(super) wait_limit: WaitLimit,
 }
 
 /// The lease that the key is attached to.
@@ -47,7 +47,7 @@ impl ClaimRequest {
             lease: LeaseChoice::Grant { ttl_seconds },
             former: None,
             only_if_free: false,
-            patience: Patience::new(None),
+            wait_limit: WaitLimit::new(None),
         }
     }
 
@@ -73,12 +73,12 @@ impl ClaimRequest {
     /// Returns `None` instead of waiting if another claimant holds the name.
     pub fn only_if_free(mut self) -> ClaimRequest {
         self.only_if_free = true;
-        self.patience(Patience::new(Some(Duration::ZERO)))
+        self.wait_limit(WaitLimit::new(Some(Duration::ZERO)))
     }
 
     /// The time limit.
-    pub fn patience(mut self, patience: Patience) -> ClaimRequest {
-        self.patience = patience;
+    pub fn wait_limit(mut self, wait_limit: WaitLimit) -> ClaimRequest {
+        self.wait_limit = wait_limit;
         self
     }
 
@@ -106,7 +106,7 @@ impl ClaimRequest {
     fn timeout_message(&self) -> String {
         let (name, ms) = (
             self.name.escape_ascii(),
-            self.patience.timeout().as_millis(),
+            self.wait_limit.timeout().as_millis(),
         );
         format!("{name} was not acquired within {ms} ms")
     }

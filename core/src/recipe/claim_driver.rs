@@ -21,7 +21,7 @@ use crate::model::{KeyRange, KeyValue, Revision};
 use crate::mutex::lock;
 use crate::recipe::claim::{Claim, ClaimKey, ClaimRequest, LeaseChoice, holder_request};
 use crate::recipe::lease::{Lease, lost};
-use crate::recipe::patience::Patience;
+use crate::recipe::wait_limit::WaitLimit;
 use crate::recipe::watcher::Watcher;
 use crate::request::*;
 
@@ -51,7 +51,7 @@ impl ClaimDriver {
         let db = request.db.clone();
         let shared = Arc::new_cyclic(|shared| Shared {
             state: Mutex::new(State {
-                machine: Some(Machine::new(
+                machine: Some(StateMachine::new(
                     request,
                     Box::new(completion),
                     Weak::clone(shared),
@@ -94,7 +94,7 @@ struct Shared {
 
 struct State {
     /// `None` while a thread runs it. That thread also handles the events that come meanwhile.
-    machine: Option<Machine>,
+    machine: Option<StateMachine>,
     events: VecDeque<Event>,
     /// Nothing happens any more.
     has_ended: bool,
@@ -139,7 +139,7 @@ impl Shared {
     }
 
     /// Drops the machine and its handle of the store, then calls the completion.
-    fn finish(&self, mut machine: Machine, result: Result<Option<Claim>>) {
+    fn finish(&self, mut machine: StateMachine, result: Result<Option<Claim>>) {
         let mut state = lock(&self.state);
         state.has_ended = true;
         let events = std::mem::take(&mut state.events);
@@ -198,7 +198,7 @@ enum Failure {
     Error(Error),
 }
 
-struct Machine {
+struct StateMachine {
     request: ClaimRequest,
     /// The store, for requests within the time limit.
     limited: Db,
@@ -207,7 +207,7 @@ struct Machine {
     completion: Option<ClaimCompletion>,
     shared: Weak<Shared>,
     step: Step,
-    /// The request in flight, unless its withdrawal was tried in vain.
+    /// The request in flight; `None` if an attempt to withdraw it has failed.
     submission: Option<Submission>,
     is_in_flight: bool,
     /// The key, once the lease is known.
@@ -230,10 +230,14 @@ struct Machine {
     result: Option<Result<Option<Claim>>>,
 }
 
-impl Machine {
-    fn new(request: ClaimRequest, completion: ClaimCompletion, shared: Weak<Shared>) -> Machine {
-        Machine {
-            limited: request.patience.limit(&request.db),
+impl StateMachine {
+    fn new(
+        request: ClaimRequest,
+        completion: ClaimCompletion,
+        shared: Weak<Shared>,
+    ) -> StateMachine {
+        StateMachine {
+            limited: request.wait_limit.limit(&request.db),
             grace: request.db.clone(),
             request,
             completion: Some(completion),
@@ -321,7 +325,7 @@ impl Machine {
                 Ok(())
             }
             (Step::Proclaim, Ok(Response::Txn(_))) => Err(lost(self.key.lease_id)),
-            (Step::Look, Ok(Response::Txn(response))) => self.judge(&response),
+            (Step::Look, Ok(Response::Txn(response))) => self.evaluate(&response),
             (_, Ok(response)) => Err(wrong_response(&response)),
             (_, Err(error)) => Err(error),
         };
@@ -394,7 +398,7 @@ impl Machine {
         self.submit(Step::Look, txn);
     }
 
-    fn judge(&mut self, response: &TxnResponse) -> Result<()> {
+    fn evaluate(&mut self, response: &TxnResponse) -> Result<()> {
         let [OpResponse::Range(own), OpResponse::Range(before)] = &response.responses[..] else {
             return Err(Error::new(
                 Code::Internal,
@@ -416,7 +420,7 @@ impl Machine {
     }
 
     fn is_over(&self) -> bool {
-        self.is_over || self.request.patience.is_over()
+        self.is_over || self.request.wait_limit.is_over()
     }
 
     /// Watches the key before its own, and its own if no lease reports the loss of it.
@@ -515,7 +519,7 @@ impl Machine {
     fn fail(&mut self, error: Error) {
         match self.failure {
             Some(_) => self.leave(),
-            None if self.request.patience.has_ended(error.code()) => self.end(Failure::TimeOut),
+            None if self.request.wait_limit.has_ended(error.code()) => self.end(Failure::TimeOut),
             None => self.end(Failure::Error(error)),
         }
     }
@@ -549,7 +553,7 @@ impl Machine {
     /// Deletes what this claim has created.
     fn leave(&mut self) {
         self.watchers.clear();
-        self.grace = Patience::grace(&self.request.db);
+        self.grace = WaitLimit::grace(&self.request.db);
         if let Some(lease) = self.lease.take() {
             lease.stop();
         }
@@ -567,7 +571,7 @@ impl Machine {
         match self.failure.take() {
             Some(Failure::Error(error)) => self.finish(Err(error)),
             Some(Failure::TimeOut) => match left {
-                Err(error) if !self.request.patience.has_ended(error.code()) => {
+                Err(error) if !self.request.wait_limit.has_ended(error.code()) => {
                     self.finish(Err(error));
                 }
                 _ if self.completion.is_some() => {
@@ -586,7 +590,7 @@ impl Machine {
         self.result = Some(result);
     }
 
-    /// Submits a request of a claim that goes on.
+    /// Submits a request of a claim that continues.
     fn submit(&mut self, step: Step, request: impl Into<Request>) {
         match self.failure {
             Some(_) => self.leave(),

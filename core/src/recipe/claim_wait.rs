@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::mutex::lock;
 use crate::recipe::claim::{Claim, ClaimRequest};
 use crate::recipe::claim_driver::ClaimDriver;
-use crate::recipe::patience::Patience;
+use crate::recipe::wait_limit::WaitLimit;
 use crate::recipe::watcher::unparking;
 
 /// How long a wait may last after its time limit. The requests of the driver end before that, with
@@ -22,7 +22,7 @@ const END_LIMIT: Duration = Duration::from_millis(600);
 /// A claim in progress that one thread waits for. Dropping it cancels the claim without waiting.
 pub struct ClaimWait {
     driver: ClaimDriver,
-    patience: Patience,
+    wait_limit: WaitLimit,
     slot: Arc<Slot>,
 }
 
@@ -65,14 +65,14 @@ impl ClaimWait {
             is_cancelled: AtomicBool::new(false),
             waker,
         });
-        let (patience, place) = (request.patience, slot.clone());
+        let (wait_limit, place) = (request.wait_limit, slot.clone());
         let driver = ClaimDriver::start(request, move |result| {
             *lock(&place.result) = Some(result);
             place.waker.wake_by_ref();
         });
         ClaimWait {
             driver,
-            patience,
+            wait_limit,
             slot,
         }
     }
@@ -97,11 +97,13 @@ impl ClaimWait {
     ) -> std::result::Result<Result<Option<Claim>>, E> {
         let ClaimWait {
             driver,
-            patience,
+            wait_limit,
             slot,
         } = self;
         // a time of 0 limits no request: the driver ends it where it would wait for another claimant
-        let mut until = patience.until().filter(|_| !patience.timeout().is_zero());
+        let mut until = wait_limit
+            .until()
+            .filter(|_| !wait_limit.timeout().is_zero());
         let (mut driver, mut is_ending) = (Some(driver), false);
         loop {
             let result = lock(&slot.result).take();

@@ -9,7 +9,7 @@ use crate::model::{KeyValue, Revision};
 use crate::recipe::claim::{Claim, ClaimRequest, claim_prefix, holder_request};
 use crate::recipe::claim_wait::claim_blocking;
 use crate::recipe::lease::lost;
-use crate::recipe::patience::Patience;
+use crate::recipe::wait_limit::WaitLimit;
 use crate::request::{LeaseRevoke, Range, Txn};
 
 /// A name that can be claimed, and the claim while it is held. [`Lock`](crate::Lock) and
@@ -48,12 +48,13 @@ impl Claimant {
         })
     }
 
-    /// The request for the name. It revokes the lease of a former claim first, which this forgets.
-    pub fn request(&mut self, value: impl Into<Vec<u8>>, patience: Patience) -> ClaimRequest {
+    /// The request for the name. It revokes the lease of a former claim first, which is removed
+    /// from here.
+    pub fn request(&mut self, value: impl Into<Vec<u8>>, wait_limit: WaitLimit) -> ClaimRequest {
         ClaimRequest::new(&self.db, &self.name[..], self.ttl_seconds)
             .former(self.leave())
             .value(value)
-            .patience(patience)
+            .wait_limit(wait_limit)
     }
 
     /// Keeps the claim of a successful request.
@@ -61,15 +62,16 @@ impl Claimant {
         self.claim = Some(claim);
     }
 
-    /// Claims the name and waits for it; false if it was to be taken only if it is free, and is not.
+    /// Claims the name and waits for it; false if it was to be taken only if it is free, and is
+    /// not.
     pub(super) fn acquire(&mut self, request: ClaimRequest) -> Result<bool> {
         self.db.engine().ensure_open()?;
         self.claim = claim_blocking(request, |_| {})?;
         Ok(self.claim.is_some())
     }
 
-    /// Forgets the claim. The caller runs the returned request, which gives the name up in the store;
-    /// `None` if nothing was claimed.
+    /// Removes the claim. The caller runs the returned request, which releases the name in the
+    /// store; `None` if nothing was claimed.
     pub fn leave(&mut self) -> Option<LeaseRevoke> {
         self.claim.take()?.leave()
     }

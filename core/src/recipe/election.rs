@@ -8,7 +8,7 @@ use crate::error::{Code, Result};
 use crate::model::{KeyRange, KeyValue, Revision};
 use crate::recipe::claim::holder_request;
 use crate::recipe::claimant::Claimant;
-use crate::recipe::patience::Patience;
+use crate::recipe::wait_limit::WaitLimit;
 use crate::recipe::watcher::Watcher;
 use crate::request::{Response, Watch};
 
@@ -43,7 +43,7 @@ impl Db {
 /// what the leader proclaims. If the leader resigns, or its process ends, the next candidate leads,
 /// in the order in which they came.
 ///
-/// **Limits.** A leader that is stopped for longer than the TTL may believe for a moment that it
+/// **Limits.** A leader that is stopped for longer than the TTL may act for a moment as if it
 /// still leads. [`Election::proclaim`] then fails. Fence other writes with [`Election::revision`],
 /// as with [`Lock`](crate::Lock).
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl Election {
     /// # Errors
     ///
     /// `timeout` after `timeout` (none: never), `lease_lost`, and as [`Db::put`](crate::Db::put).
-    /// After any of them it does not stand.
+    /// After any of them it is not in the queue.
     pub fn campaign(
         &mut self,
         value: impl Into<Vec<u8>>,
@@ -67,7 +67,7 @@ impl Election {
         if self.claimant.is_held() {
             return self.proclaim(value);
         }
-        let request = self.claimant.request(value, Patience::new(timeout.into()));
+        let request = self.claimant.request(value, WaitLimit::new(timeout.into()));
         self.claimant.acquire(request).map(drop)
     }
 
@@ -106,7 +106,8 @@ impl Election {
     ///
     /// # Errors
     ///
-    /// Same as [`Db::lease_revoke`](crate::Db::lease_revoke). The candidature then ends with its TTL.
+    /// Same as [`Db::lease_revoke`](crate::Db::lease_revoke). The candidature then ends with its
+    /// TTL.
     pub fn resign(&mut self) -> Result<()> {
         self.claimant.release()
     }
@@ -162,63 +163,65 @@ impl Leaders {
     ///
     /// Those of [`Watcher::next`] except `compacted`.
     pub fn next(&mut self, timeout: impl Into<Option<Duration>>) -> Result<Option<KeyValue>> {
-        self.next_unless(Patience::new(timeout.into()), &|| false)
+        self.next_unless(WaitLimit::new(timeout.into()), &|| false)
     }
 
-    /// As [`Leaders::next`]; a request under way is given up once `interrupted` is true. What waits for the next change
-    /// is ended by cancelling [`Leaders::watcher`].
+    /// As [`Leaders::next`]; a request under way is given up once `interrupted` is true. What waits
+    /// for the next change is ended by cancelling [`Leaders::watcher`].
     ///
     /// # Errors
     ///
     /// As [`Leaders::next`]; `cancelled` if it was interrupted.
     pub fn next_unless(
         &mut self,
-        patience: Patience,
+        wait_limit: WaitLimit,
         interrupted: Interrupt,
     ) -> Result<Option<KeyValue>> {
-        self.follow(patience, interrupted, || patience.left())
+        self.follow(wait_limit, interrupted, || wait_limit.left())
     }
 
-    /// As [`Leaders::try_next`], with a limit for what must be asked of a cluster, as in [`Leaders::next_unless`].
+    /// As [`Leaders::try_next`], with a limit for requests to a cluster, as in
+    /// [`Leaders::next_unless`].
     ///
     /// # Errors
     ///
     /// As [`Leaders::next_unless`].
     pub fn try_next_unless(
         &mut self,
-        patience: Patience,
+        wait_limit: WaitLimit,
         interrupted: Interrupt,
     ) -> Result<Option<KeyValue>> {
-        self.follow(patience, interrupted, || Some(Duration::ZERO))
+        self.follow(wait_limit, interrupted, || Some(Duration::ZERO))
     }
 
     fn follow(
         &mut self,
-        patience: Patience,
+        wait_limit: WaitLimit,
         interrupted: Interrupt,
         wait: impl Fn() -> Option<Duration>,
     ) -> Result<Option<KeyValue>> {
-        let db = patience.limit(&self.db);
+        let db = wait_limit.limit(&self.db);
         loop {
             match self.changed(&db, interrupted) {
                 Ok(None) => {}
-                Err(error) if patience.has_ended(error.code()) => return Ok(None),
+                Err(error) if wait_limit.has_ended(error.code()) => return Ok(None),
                 changed => return changed,
             }
             match self.watcher.next(wait()) {
                 Ok(None) => return Ok(None),
                 Ok(Some(_)) => {
                     self.look = true;
-                    // batches may come without an end; the leader that is read now is the current one
+                    // batches may come without an end; the leader that is read now is the current
+                    // one
                     if wait().is_some_and(|left| left.is_zero()) {
                         return match self.changed(&db, interrupted) {
-                            Err(error) if patience.has_ended(error.code()) => Ok(None),
+                            Err(error) if wait_limit.has_ended(error.code()) => Ok(None),
                             changed => changed,
                         };
                     }
                 }
                 Err(error) if error.code() == Code::Compacted => match self.restart(&db) {
-                    Err(error) if patience.has_ended(error.code()) => return Ok(None),
+                    Err(error) if wait_limit.has_ended(error.code()) => return Ok(None),
                     restarted => restarted?,
                 },
                 Err(error) => return Err(error),
@@ -249,7 +252,7 @@ impl Leaders {
     }
 
     fn changed(&mut self, db: &Db, interrupted: Interrupt) -> Result<Option<KeyValue>> {
-        // what is over has no leader to look up: its watcher says why
+        // after the end there is no leader to look up: the watcher has the error
         if !self.look || self.watcher.is_over() {
             return Ok(None);
         }

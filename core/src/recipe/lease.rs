@@ -46,12 +46,12 @@ pub struct Lease {
     ttl_seconds: i64,
     /// `None` once closed.
     keep_alive: Mutex<Option<Box<dyn KeepAlive>>>,
-    fate: Arc<Mutex<Fate>>,
+    state: Arc<Mutex<LeaseState>>,
 }
 
 /// Whether the lease is lost, and the callbacks to run when it is.
 #[derive(Default)]
-struct Fate {
+struct LeaseState {
     lost: bool,
     callbacks: Vec<Box<dyn FnOnce() + Send>>,
 }
@@ -75,13 +75,13 @@ impl Lease {
     ///
     /// `closed`, `unsupported`; the lease is then left to its TTL.
     pub fn adopt(db: Db, id: LeaseId, ttl_seconds: i64) -> Result<Lease> {
-        let fate = Arc::new(Mutex::new(Fate::default()));
-        let told = fate.clone();
+        let state = Arc::new(Mutex::new(LeaseState::default()));
+        let shared_state = state.clone();
         let lost = move || {
-            let mut fate = lock(&told);
-            fate.lost = true;
-            let callbacks = std::mem::take(&mut fate.callbacks);
-            drop(fate);
+            let mut state = lock(&shared_state);
+            state.lost = true;
+            let callbacks = std::mem::take(&mut state.callbacks);
+            drop(state);
             callbacks.into_iter().for_each(|callback| callback());
         };
         let keep_alive = db.engine().lease_keep(id, Box::new(lost))?;
@@ -90,7 +90,7 @@ impl Lease {
             id,
             ttl_seconds,
             keep_alive: Mutex::new(Some(keep_alive)),
-            fate,
+            state,
         })
     }
 
@@ -126,7 +126,7 @@ impl Lease {
     /// this is known as soon as any process has revoked the lease or it has expired. On a cluster
     /// it is known at the next renewal, after at most a third of the TTL.
     pub fn lost(&self) -> bool {
-        lock(&self.fate).lost
+        lock(&self.state).lost
     }
 
     /// Runs `callback` when the lease is lost, or at once if it is lost already. After the handle
@@ -146,13 +146,13 @@ impl Lease {
     /// # Ok::<(), libkv::Error>(())
     /// ```
     pub fn on_lost(&self, callback: impl FnOnce() + Send + 'static) {
-        let mut fate = lock(&self.fate);
-        match fate.lost {
+        let mut state = lock(&self.state);
+        match state.lost {
             true => {
-                drop(fate);
+                drop(state);
                 callback();
             }
-            false => fate.callbacks.push(Box::new(callback)),
+            false => state.callbacks.push(Box::new(callback)),
         }
     }
 
@@ -190,8 +190,8 @@ impl Lease {
         let stopped = lock(&self.keep_alive).take().is_some();
         if stopped {
             // the caller's code: dropped after the lock
-            let forgotten = std::mem::take(&mut lock(&self.fate).callbacks);
-            drop(forgotten);
+            let callbacks = std::mem::take(&mut lock(&self.state).callbacks);
+            drop(callbacks);
         }
         stopped
     }
@@ -199,7 +199,7 @@ impl Lease {
     /// The number of callbacks that wait for its loss.
     #[cfg(test)]
     pub(super) fn callbacks(&self) -> usize {
-        lock(&self.fate).callbacks.len()
+        lock(&self.state).callbacks.len()
     }
 }
 

@@ -6,7 +6,7 @@ use crate::db::Db;
 use crate::error::Result;
 use crate::model::Revision;
 use crate::recipe::claimant::Claimant;
-use crate::recipe::patience::Patience;
+use crate::recipe::wait_limit::WaitLimit;
 
 impl Db {
     /// Opens a lock by name. It is not acquired yet. If its holder is alive but does not renew its
@@ -64,7 +64,7 @@ impl Lock {
         if self.claimant.is_held() {
             return Ok(());
         }
-        let request = self.claimant.request([], Patience::new(timeout.into()));
+        let request = self.claimant.request([], WaitLimit::new(timeout.into()));
         self.claimant.acquire(request).map(drop)
     }
 
@@ -77,7 +77,7 @@ impl Lock {
         if self.claimant.is_held() {
             return Ok(true);
         }
-        let request = self.claimant.request([], Patience::new(None));
+        let request = self.claimant.request([], WaitLimit::new(None));
         self.claimant.acquire(request.only_if_free())
     }
 

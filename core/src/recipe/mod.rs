@@ -1,4 +1,4 @@
-//! What can be written on top of [`Db`](crate::Db) alone, and so works over any engine.
+//! Recipes: they use only [`Db`](crate::Db), so they work over any engine.
 
 mod claim;
 mod claim_driver;
@@ -7,10 +7,10 @@ mod claimant;
 mod election;
 mod lease;
 mod lock;
-mod patience;
 mod scan;
 mod snapshot;
 mod transact;
+mod wait_limit;
 mod watcher;
 
 pub use claim::{Claim, ClaimRequest, claim_prefix, holder_request};
@@ -20,8 +20,8 @@ pub use claimant::Claimant;
 pub use election::{Election, Leaders};
 pub use lease::Lease;
 pub use lock::Lock;
-pub use patience::Patience;
 pub use scan::{DiffScan, EventScan, Scan};
 pub use snapshot::Snapshot;
 pub use transact::{Retries, TRANSACT_RETRIES, Transaction};
+pub use wait_limit::WaitLimit;
 pub use watcher::{Canceller, Watcher};

@@ -106,7 +106,7 @@ pub struct Scan {
 impl Scan {
     pub(crate) fn new(db: Db, range: Range) -> Result<Scan> {
         if range.sort_target != SortTarget::Key || range.sort_order == SortOrder::Descend {
-            let message = "a scan goes by ascending key";
+            let message = "a scan is in ascending key order";
             return Err(
                 Error::new(Code::InvalidArgument, message).with_detail("sort with range instead")
             );
@@ -170,7 +170,7 @@ impl Iterator for Scan {
     type Item = Result<KeyValue>;
 
     fn next(&mut self) -> Option<Result<KeyValue>> {
-        // also with pairs at hand: closing is for everything made from the handle
+        // also if pairs are left: closing ends everything that was made from the handle
         if let Err(error) = self.db.engine().ensure_open().and_then(|()| self.fill()) {
             self.done = true;
             self.page = Vec::new().into_iter();

@@ -61,9 +61,9 @@ pub struct Watcher {
 }
 
 /// The exclusive right to read a watcher, until it is dropped.
-struct Turn<'a>(&'a AtomicBool);
+struct ReadLock<'a>(&'a AtomicBool);
 
-impl Drop for Turn<'_> {
+impl Drop for ReadLock<'_> {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Release);
     }
@@ -165,7 +165,7 @@ impl Watcher {
         let until = timeout
             .into()
             .and_then(|timeout| Instant::now().checked_add(timeout).map(|at| (timeout, at)));
-        let _turn = self.turn()?;
+        let _reading = self.read_lock()?;
         if let Some(batch) = self.take()? {
             return Ok(Some(batch));
         }
@@ -207,17 +207,17 @@ impl Watcher {
     ///
     /// Same as [`Watcher::next`].
     pub fn try_next(&self) -> Result<Option<WatchBatch>> {
-        let _turn = self.turn()?;
+        let _reading = self.read_lock()?;
         self.take()
     }
 
     /// Two waiting threads would replace each other's waker: the second is refused.
-    fn turn(&self) -> Result<Turn<'_>> {
+    fn read_lock(&self) -> Result<ReadLock<'_>> {
         if self.stream.is_over() {
             self.db.engine().ensure_open()?;
         }
         match self.reading.swap(true, Ordering::Acquire) {
-            false => Ok(Turn(&self.reading)),
+            false => Ok(ReadLock(&self.reading)),
             true => {
                 let message = "the watcher is being read by another thread: one reads at a time";
                 Err(Error::new(Code::InvalidArgument, message))
@@ -233,12 +233,12 @@ impl Watcher {
     ///
     /// Same as [`Watcher::next`].
     pub fn try_next_briefly(&self) -> Result<Option<WatchBatch>> {
-        let turn = self.turn()?;
+        let reading = self.read_lock()?;
         let batch = self.take_from(|stream| stream.next_page_briefly())?;
         // the waker is the caller's code and may read this watcher
-        drop(turn);
+        drop(reading);
         if batch.is_none() {
-            self.stream.remind();
+            self.stream.notify_pending();
         }
         Ok(batch)
     }
@@ -321,7 +321,7 @@ impl Watcher {
     pub fn set_waker(&self, waker: Option<Waker>) {
         match (self.db.engine().ensure_open(), waker) {
             (Ok(()), waker) => self.stream.set_waker(waker),
-            // the end came first, and would be waited for in vain
+            // the end came first: the watcher will not be woken again
             (Err(_), Some(waker)) => waker.wake(),
             (Err(_), None) => {}
         }

@@ -24,7 +24,7 @@ impl LeaseGrant {
         }
     }
 
-    /// Asks for this id; 0: the store chooses one.
+    /// Requests this id; 0: the store chooses one.
     pub fn id(mut self, id: LeaseId) -> LeaseGrant {
         self.id = id;
         self

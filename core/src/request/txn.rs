@@ -108,7 +108,7 @@ impl Compare {
 /// One operation of a [`Txn`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
-    /// A read; it sees the effects of earlier operations of the txn.
+    /// A read; its result includes the effects of earlier operations of the txn.
     Range(Range),
     /// A put.
     Put(Put),

@@ -1,18 +1,18 @@
-//! What `tests/power_cut.rs` runs in processes of its own.
+//! The program that `tests/power_cut.rs` runs.
 //!
-//! - `run BASE DURABILITY SEED` writes a store `BASE/store` and says in `BASE/acks` what it was
-//!   acknowledged, a line each: what is in that file before a cut was promised.
-//! - `count BASE DURABILITY` writes in a way whose flushes can be counted.
-//! - `check LIST` opens the images whose directories LIST names, a line each.
+//! - `run BASE DURABILITY SEED` writes to a store `BASE/store`, and adds a line to `BASE/acks` for
+//!   each acknowledgement. A cut must not lose a write of that file.
+//! - `count BASE DURABILITY` makes writes whose flushes can be counted.
+//! - `check LIST` opens the images of the directories in the file LIST, one per line.
 //!
 //! Lines of `acks`, in the order of the responses:
 //!
-//! | line | means |
+//! | line | meaning |
 //! |---|---|
 //! | `open` | the store was opened |
-//! | `lost REVISION` | it was found at this revision after a cut; lazy writes above are gone |
+//! | `lost REVISION` | the store had this revision after a cut; later lazy writes are lost |
 //! | `ack REVISION KEY LENGTH SEED sync\|lazy` | the key was put, or deleted if LENGTH is `-` |
-//! | `compacting REVISION` | a compaction was asked for |
+//! | `compacting REVISION` | a compaction was requested |
 //! | `closed` | the store was closed by its last process |
 
 use std::collections::BTreeMap;
@@ -59,24 +59,24 @@ fn value(len: usize, seed: u64) -> Vec<u8> {
 }
 
 #[derive(Clone)]
-struct Acks(Arc<Mutex<File>>);
+struct AckFile(Arc<Mutex<File>>);
 
-impl Acks {
-    /// In one write, so that it is one record.
-    fn say(&self, line: &str) {
-        let mut file = self.0.lock().expect("no panic while it is held");
+impl AckFile {
+    /// Appends lines with a single write, so that they are one record.
+    fn record(&self, line: &str) {
+        let mut file = self.0.lock().expect("not poisoned");
         file.write_all(format!("{line}\n").as_bytes())
-            .expect("acks can be written");
+            .expect("acks are writable");
     }
 }
 
-/// A key and what is written to it: length and seed of a value, or its deletion.
+/// A key, and length and seed of its new value; `None` for a deletion.
 type Written = (String, Option<(usize, u64)>);
 
 struct Worker {
     store: PathBuf,
     durability: Durability,
-    acks: Acks,
+    acks: AckFile,
     db: Db,
 }
 
@@ -87,14 +87,14 @@ impl Worker {
             .create(true)
             .append(true)
             .open(base.join("acks"))
-            .expect("acks can be made");
-        let acks = Acks(Arc::new(Mutex::new(acks)));
+            .expect("acks are created");
+        let acks = AckFile(Arc::new(Mutex::new(acks)));
         let (store, durability) = (base.join("store"), durability(name));
         let was_cut = store.exists();
         let db = open(&store, durability);
-        acks.say("open");
+        acks.record("open");
         if was_cut {
-            acks.say(&format!("lost {}", db.status().expect("a status").revision));
+            acks.record(&format!("lost {}", db.status().expect("a status").revision));
         }
         Worker {
             store,
@@ -106,37 +106,37 @@ impl Worker {
 
     fn reopen(&mut self) {
         self.db.close();
-        self.acks.say("closed");
+        self.acks.record("closed");
         self.db = open(&self.store, self.durability);
-        self.acks.say("open");
+        self.acks.record("open");
     }
 
-    /// All of a revision at once: a cut has seen the whole response or nothing of it.
-    fn acked(&self, revision: Revision, writes: &[Written], asked: Option<Durability>) {
-        let durability = asked.unwrap_or(self.durability);
+    /// Records all writes of a revision at once, so that a cut has all of them or none.
+    fn acked(&self, revision: Revision, writes: &[Written], requested: Option<Durability>) {
+        let durability = requested.unwrap_or(self.durability);
         let lines: Vec<String> = writes
             .iter()
             .map(|(key, written)| ack(revision, key, *written, durability))
             .collect();
         if !lines.is_empty() {
-            self.acks.say(&lines.join("\n"));
+            self.acks.record(&lines.join("\n"));
         }
     }
 
     fn run(mut self, dice: &mut Dice) {
         for step in 1..=STEPS {
-            // now and then one in a store of the other kind
+            // sometimes a write of the other durability
             let other = if self.durability == Durability::Sync {
                 Durability::Lazy
             } else {
                 Durability::Sync
             };
-            let asked = dice.one_in(12).then_some(other);
+            let requested = dice.one_in(12).then_some(other);
             let key = format!("k{:02}", dice.below(KEYS));
             match dice.below(10) {
-                0 | 1 => self.delete(key, asked),
-                2 | 3 => self.txn(dice, asked),
-                _ => self.put(dice, key, asked),
+                0 | 1 => self.delete(key, requested),
+                2 | 3 => self.txn(dice, requested),
+                _ => self.put(dice, key, requested),
             }
             if step % 40 == 0 {
                 self.compact();
@@ -149,7 +149,7 @@ impl Worker {
             }
         }
         self.db.close();
-        self.acks.say("closed");
+        self.acks.record("closed");
     }
 
     fn new_value(dice: &mut Dice) -> Option<(usize, u64)> {
@@ -161,27 +161,27 @@ impl Worker {
         Some((len as usize, dice.below(1 << 32)))
     }
 
-    fn put(&self, dice: &mut Dice, key: String, asked: Option<Durability>) {
+    fn put(&self, dice: &mut Dice, key: String, requested: Option<Durability>) {
         let written = Self::new_value(dice);
         let mut put = put_of(&key, written);
-        put.durability = asked;
+        put.durability = requested;
         let revision = self.db.put(put).expect("a put").revision;
-        self.acked(revision, &[(key, written)], asked);
+        self.acked(revision, &[(key, written)], requested);
     }
 
-    fn delete(&self, key: String, asked: Option<Durability>) {
+    fn delete(&self, key: String, requested: Option<Durability>) {
         let mut delete = Delete::new(key.as_str());
-        delete.durability = asked;
+        delete.durability = requested;
         let deleted = self.db.delete(delete).expect("a deletion");
         if deleted.deleted > 0 {
-            self.acked(deleted.revision, &[(key, None)], asked);
+            self.acked(deleted.revision, &[(key, None)], requested);
         }
     }
 
-    fn txn(&self, dice: &mut Dice, asked: Option<Durability>) {
+    fn txn(&self, dice: &mut Dice, requested: Option<Durability>) {
         let first = dice.below(KEYS);
         let mut txn = Txn::new();
-        txn.durability = asked;
+        txn.durability = requested;
         let mut writes = Vec::new();
         for at in 0..2 + dice.below(4) {
             let key = format!("k{:02}", (first + at) % KEYS);
@@ -198,26 +198,26 @@ impl Worker {
         }
         let done = self.db.txn(txn).expect("a txn");
         let mut responses = done.responses.iter();
-        // the deletion of a key that was not there is no event
+        // the deletion of a missing key has no event
         writes.retain(|_| {
             !matches!(
                 responses.next(),
                 Some(OpResponse::Delete(DeleteResponse { deleted: 0, .. }))
             )
         });
-        self.acked(done.revision, &writes, asked);
+        self.acked(done.revision, &writes, requested);
     }
 
     fn compact(&self) {
         let at = self.db.status().expect("a status").revision - 10;
-        self.acks.say(&format!("compacting {at}"));
+        self.acks.record(&format!("compacting {at}"));
         self.db
             .compact(Compact::new(at).physical(true))
             .expect("a compaction");
     }
 
-    /// This number of requests from within a completion: the leader runs completions after its
-    /// group, so all of them stand in the queue before the next one begins.
+    /// Submits this number of requests inside a completion. The leader runs completions after its
+    /// group, so all of them are queued before the next group begins.
     fn group(&self, dice: &mut Dice, members: u64) {
         let (sender, receiver) = mpsc::channel();
         let (db, acks, durability) = (self.db.clone(), self.acks.clone(), self.durability);
@@ -235,35 +235,33 @@ impl Worker {
         );
         let opening = put_of(&opener.0, opener.1);
         self.db.submit(opening, move |response| {
-            acks.say(&ack(revision_of(response), &opener.0, opener.1, durability));
-            acks.say("group");
+            acks.record(&ack(revision_of(response), &opener.0, opener.1, durability));
+            acks.record("group");
             for (at, (key, written)) in writes.into_iter().enumerate() {
                 let (acks, sender) = (acks.clone(), sender.clone());
                 db.submit(put_of(&key, written), move |response| {
-                    acks.say(&ack(revision_of(response), &key, written, durability));
+                    acks.record(&ack(revision_of(response), &key, written, durability));
                     if at == last {
-                        sender.send(()).expect("it is waited for");
+                        sender.send(()).expect("the worker receives");
                     }
                 });
             }
         });
-        receiver
-            .recv()
-            .expect("the last of the group has a response");
+        receiver.recv().expect("the response of the last member");
     }
 
     fn count(self) {
         let mut dice = Dice(1);
-        // the first commit looks for a gap and announces what comes
+        // the first commit checks for a gap and records the boot id
         self.put(&mut dice, "first".into(), None);
-        self.acks.say("single");
+        self.acks.record("single");
         for at in 0..40 {
             self.put(&mut dice, format!("k{at:02}"), None);
         }
         self.group(&mut dice, 64);
-        self.acks.say("end");
+        self.acks.record("end");
         self.db.close();
-        self.acks.say("closed");
+        self.acks.record("closed");
     }
 }
 
@@ -298,10 +296,11 @@ fn ack(
     format!("ack {revision} {key} {value} {mode}")
 }
 
-/// Says `begin DIR` before each image, so that a signal has an address, then `ok DIR MISSING` with
-/// the number of acknowledged lazy revisions that are gone, or `bad DIR WHY`.
+/// Prints `begin DIR` before each image, to identify the image of a crash. Then prints
+/// `ok DIR MISSING` with the number of acknowledged lazy revisions that are missing, or
+/// `bad DIR WHY`.
 fn check(list: &Path) {
-    let list = fs::read_to_string(list).expect("the list can be read");
+    let list = fs::read_to_string(list).expect("the list");
     for dir in list.lines() {
         println!("begin {dir}");
         match check_image(Path::new(dir)) {
@@ -311,82 +310,82 @@ fn check(list: &Path) {
     }
 }
 
-/// What had been promised when the power went.
+/// The acknowledgements before a power cut.
 #[derive(Default)]
-struct Promised {
+struct Acknowledged {
     opened: bool,
-    /// Of what cannot be gone: the last revision acknowledged as synced, and all before it.
+    /// The last revision acknowledged as synced. It and all before it must exist.
     synced: Revision,
     acked: Revision,
-    /// The highest acknowledged ever, before an earlier cut too.
+    /// The highest acknowledged revision, including those before an earlier cut.
     given: Revision,
-    /// The last compaction asked for.
+    /// The last requested compaction.
     compacting: Revision,
     writes: BTreeMap<Revision, Vec<Written>>,
 }
 
-fn promised(acks: &str) -> Promised {
-    let mut promised = Promised::default();
+fn acknowledged(acks: &str) -> Acknowledged {
+    let mut acknowledged = Acknowledged::default();
     for line in acks.lines() {
         let words: Vec<&str> = line.split(' ').collect();
         match words[..] {
-            ["open"] => promised.opened = true,
+            ["open"] => acknowledged.opened = true,
             ["lost", revision] => {
-                promised.acked = revision.parse().expect("a revision");
-                promised.writes.split_off(&(promised.acked + 1));
+                acknowledged.acked = revision.parse().expect("a revision");
+                acknowledged.writes.split_off(&(acknowledged.acked + 1));
             }
-            ["closed"] => promised.synced = promised.acked,
-            ["compacting", at] => promised.compacting = at.parse().expect("a revision"),
+            ["closed"] => acknowledged.synced = acknowledged.acked,
+            ["compacting", at] => acknowledged.compacting = at.parse().expect("a revision"),
             ["ack", revision, key, len, seed, mode] => {
                 let revision = revision.parse().expect("a revision");
                 let written = len
                     .parse()
                     .ok()
                     .map(|len| (len, seed.parse().expect("a seed")));
-                promised
+                acknowledged
                     .writes
                     .entry(revision)
                     .or_default()
                     .push((key.into(), written));
-                promised.acked = promised.acked.max(revision);
-                promised.given = promised.given.max(revision);
+                acknowledged.acked = acknowledged.acked.max(revision);
+                acknowledged.given = acknowledged.given.max(revision);
                 if mode == "sync" {
-                    promised.synced = promised.synced.max(revision);
+                    acknowledged.synced = acknowledged.synced.max(revision);
                 }
             }
             ["group"] => {}
-            _ => panic!("no line of acks: {line}"),
+            _ => panic!("unknown line of acks: {line}"),
         }
     }
-    promised
+    acknowledged
 }
 
 fn check_image(dir: &Path) -> std::result::Result<usize, String> {
     let acks = fs::read_to_string(dir.join("acks")).map_err(|e| e.to_string())?;
-    let promised = promised(&acks);
+    let acknowledged = acknowledged(&acks);
     let options = Options::new()
-        .create(!promised.opened)
+        .create(!acknowledged.opened)
         .durability(Durability::Lazy);
     let db = Db::open(dir.join("store"), options).map_err(|e| format!("does not open: {e}"))?;
-    let said = |e: Error| format!("returns {e}");
+    let returned = |e: Error| format!("returns {e}");
     whole(&db)?;
-    let status = db.status().map_err(said)?;
+    let status = db.status().map_err(returned)?;
     let (current, compacted) = (status.revision, status.compacted_revision.unwrap_or(-1));
-    if current < promised.synced {
+    if current < acknowledged.synced {
         return Err(format!(
             "is at revision {current}; {} was acknowledged as synced",
-            promised.synced
+            acknowledged.synced
         ));
     }
-    if compacted > promised.compacting.max(0) {
+    if compacted > acknowledged.compacting.max(0) {
         return Err(format!(
-            "is compacted to {compacted}, asked for was {}",
-            promised.compacting
+            "is compacted to {compacted}; {} was requested",
+            acknowledged.compacting
         ));
     }
     let mut now: BTreeMap<&str, Option<(usize, u64)>> = BTreeMap::new();
-    let upto = current.min(promised.acked);
-    for (&revision, writes) in promised.writes.range(..=upto) {
+    let upto = current.min(acknowledged.acked);
+    for (&revision, writes) in acknowledged.writes.range(..=upto) {
         for (key, written) in writes {
             now.insert(key, *written);
             if revision >= compacted {
@@ -399,15 +398,15 @@ fn check_image(dir: &Path) -> std::result::Result<usize, String> {
             same(&db, key, upto, written)?;
         }
     }
-    let put = db.put(Put::new("after", "the cut")).map_err(said)?;
-    if put.revision <= promised.given.max(current) {
+    let put = db.put(Put::new("after", "the cut")).map_err(returned)?;
+    if put.revision <= acknowledged.given.max(current) {
         return Err(format!(
-            "gave revision {} again; {} was acknowledged",
-            put.revision, promised.given
+            "assigned revision {} again; {} was acknowledged",
+            put.revision, acknowledged.given
         ));
     }
     whole(&db)?;
-    Ok(promised.writes.range(current + 1..).count())
+    Ok(acknowledged.writes.range(current + 1..).count())
 }
 
 fn whole(db: &Db) -> std::result::Result<(), String> {

@@ -1,16 +1,16 @@
 /*
- * A library for LD_PRELOAD that records what a program does to the files below a directory, in the
- * order in which it is done, so that a test can count flushes and build what a power cut leaves.
+ * A library for LD_PRELOAD that records the calls of a program on the files below a directory, in
+ * order. From the record a test counts flushes and builds the state after a power cut.
  *
  *   RECORD_DIR      the directory, absolute
- *   RECORD_LOG      the file that the record is appended to
+ *   RECORD_LOG      the file to which records are appended
  *   RECORD_BOOT_ID  a file that is read instead of /proc/sys/kernel/random/boot_id
  *
  * A record is: kind (1 byte), flushed (1: the write was on a descriptor opened with O_DSYNC), length
  * of the path (2 bytes), offset (8), length of the data (8), path below the directory, data. Numbers
- * have their lowest byte first. Kinds:
+ * are little endian. Kinds:
  *
- *   c  the file was made           w  written at offset          t  cut or lengthened to offset
+ *   c  the file was created        w  written at offset          t  truncated or extended to offset
  *   r  renamed; data: new path     u  unlinked                   m  msync (no path)
  *   d  fdatasync                   s  fsync
  *
@@ -37,7 +37,7 @@
 #define BOOT_ID "/proc/sys/kernel/random/boot_id"
 
 struct file {
-    char *path; /* below the directory; none for files elsewhere */
+    char *path; /* below the directory; NULL for other files */
     int flushes;
     int appends;
 };
@@ -65,7 +65,7 @@ __attribute__((constructor)) static void begin(void)
     log_fd = real_open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 }
 
-/* The path below the directory, or none. */
+/* The path below the directory, or NULL. */
 static const char *below(const char *path)
 {
     if (log_fd < 0 || strncmp(path, dir, dir_len) != 0)
@@ -93,7 +93,7 @@ static void all(const void *data, size_t len)
     while (len > 0) {
         ssize_t n = real_write(log_fd, at, len);
         if (n <= 0) {
-            perror("the record cannot be written");
+            perror("cannot write the record");
             abort();
         }
         at += n;
@@ -101,7 +101,7 @@ static void all(const void *data, size_t len)
     }
 }
 
-/* The data comes in pieces, of which only the first len bytes count. */
+/* Appends a record. Only the first len bytes of the buffers are its data. */
 static void record(char kind, int flushed, const char *path, uint64_t offset, const struct iovec *iov,
                    size_t len)
 {
@@ -164,7 +164,7 @@ static const char *redirected(const char *path)
 
 OPEN(open, (const char *path, int flags, ...), (path, flags, mode))
 OPEN(open64, (const char *path, int flags, ...), (path, flags, mode))
-/* a path that is not absolute is none of ours */
+/* relative paths are not recorded */
 OPEN(openat, (int at, const char *path, int flags, ...), (at, path, flags, mode))
 OPEN(openat64, (int at, const char *path, int flags, ...), (at, path, flags, mode))
 
@@ -216,7 +216,7 @@ PWRITE(pwrite64, off64_t)
 PWRITEV(pwritev, off_t)
 PWRITEV(pwritev64, off64_t)
 
-/* Where the next write goes: asked of the kernel, so that lseek need not be followed. */
+/* The position of the next write, from the kernel, so that lseek need not be intercepted. */
 static off_t position(int fd)
 {
     struct file *file = of(fd);
@@ -249,7 +249,7 @@ ssize_t writev(int fd, const struct iovec *iov, int count)
     return n;
 }
 
-/* A call on a descriptor that leaves a record of this kind if it succeeds. */
+/* A call on a descriptor that is recorded with this kind if it succeeds. */
 #define NOTED(name, parameters, arguments, kind, length)                                           \
     int name parameters                                                                            \
     {                                                                                              \

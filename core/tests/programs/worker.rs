@@ -1,4 +1,4 @@
-//! A process for the tests of several: `worker MODE STORE …`.
+//! A program for tests with several processes: `worker MODE STORE …`.
 
 use std::fs;
 use std::io::Write;
@@ -52,7 +52,7 @@ fn main() {
         "lock" => lock(store, word(3)),
         "hold-lock" => hold_lock(store),
         "idle" => idle(store),
-        other => panic!("{other} is no mode"),
+        other => panic!("unknown mode {other}"),
     }
 }
 
@@ -64,10 +64,10 @@ fn print(line: String) {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}")
         .and_then(|()| out.flush())
-        .expect("the test reads");
+        .expect("the test reads the output");
 }
 
-/// Threads that count one key up; the last line is the worst number of retries.
+/// Threads increment one key. The last line is the highest number of retries.
 fn count(store: &str, key: &str, threads: u64, times: u64) {
     let (db, worst) = (open(store), AtomicU64::new(0));
     std::thread::scope(|scope| {
@@ -82,7 +82,7 @@ fn count(store: &str, key: &str, threads: u64, times: u64) {
                             .map_or(0, |kv| text(&kv.value).parse::<u64>().expect("a number"));
                         t.put(Put::new(key, (number + 1).to_string()))
                     })
-                    .expect("it never gives up");
+                    .expect("no limit of retries");
                     worst.fetch_max(tries - 1, Ordering::Relaxed);
                 }
             });
@@ -95,12 +95,12 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("text")
 }
 
-/// Writes until it is killed, and says of each write that was acknowledged: revision, key, value.
+/// Writes until it is killed. Prints revision, key and value of each acknowledged write.
 fn write(store: &str, name: &str) {
     let db = open(store);
     for number in 0u64.. {
         let key = format!("{name}/{}", number % 20);
-        // now and then a value that stands in the log only, and a txn
+        // sometimes a value that is stored only in the log, and a txn
         let value = if number % 7 == 0 {
             format!("{number}-{}", "y".repeat(3_000))
         } else {
@@ -124,7 +124,7 @@ fn write(store: &str, name: &str) {
     }
 }
 
-/// Holds the writer's lock nearly always.
+/// Holds the write lock most of the time.
 fn hold(store: &str) {
     let db = open(store);
     print("ready".into());
@@ -140,7 +140,7 @@ fn hold(store: &str) {
     }
 }
 
-/// Makes a store, or finds it made.
+/// Creates a store, or opens it if another process has created it.
 fn create(store: &str) {
     let db = open(store);
     let revision = db
@@ -150,8 +150,8 @@ fn create(store: &str) {
     print(format!("{revision}"));
 }
 
-/// Private memory, in kB: what is no file's. (Pages of the store that the kernel has not written
-/// yet count as dirty in a map, but they are the page cache's.)
+/// Private memory in kB, without mapped files. (Pages of the store that the kernel has not written
+/// yet count as dirty in a map, but they belong to the page cache.)
 fn private_kb() -> u64 {
     let rollup = std::fs::read_to_string("/proc/self/smaps_rollup").expect("smaps_rollup");
     let line = rollup
@@ -207,17 +207,17 @@ fn memory(store: &str) {
             success: ops,
             ..Txn::default()
         }),
-        move |response| done.send(response.is_ok()).expect("waited for"),
+        move |response| done.send(response.is_ok()).expect("the test receives"),
     );
     assert!(
         wait.recv().expect("a response"),
-        "the big transaction goes through"
+        "the large transaction succeeds"
     );
     print(private_kb().to_string());
 }
 
-/// Prints what an idle watcher takes of private memory, in bytes, and how much more one takes that
-/// is 2,000 events behind; and sees that those return `compacted`.
+/// Prints the private memory of an idle watcher in bytes, and the additional memory of one that is
+/// 2,000 events behind. Asserts that those return `compacted`.
 fn watchers(store: &str) {
     const MANY: u64 = 10_000;
     let db = Db::open(store, Options::new().durability(Durability::None)).expect("the store opens");
@@ -230,7 +230,7 @@ fn watchers(store: &str) {
         };
         db.watch(Watch::new(range)).expect("a watcher")
     };
-    // what the first ones take is the thread's, and the pool's
+    // the first watchers start the thread and the pool, so they are not measured
     let first: Vec<Watcher> = (0..4).map(follow).collect();
     for number in 0..100 {
         db.put(Put::new("hot", number.to_string())).expect("put");
@@ -242,11 +242,11 @@ fn watchers(store: &str) {
     for number in 0..2_000 {
         db.put(Put::new("hot", number.to_string())).expect("put");
     }
-    // the first ones are read: then the process has looked at everything
+    // the first watchers are read: then the process has examined every event
     let last = db.status().expect("status").revision;
     while first[0]
         .next(None)
-        .expect("it goes on")
+        .expect("the watcher continues")
         .is_some_and(|batch| batch.revision < last)
     {}
     print((private_kb().saturating_sub(idle) * 1_024 / MANY).to_string());
@@ -254,7 +254,10 @@ fn watchers(store: &str) {
         .expect("compaction");
     for (n, watcher) in many.iter().enumerate() {
         match watcher.try_next() {
-            Ok(None) => assert!(matches!(n % 4, 1 | 2), "watcher {n} has missed something"),
+            Ok(None) => assert!(
+                matches!(n % 4, 1 | 2),
+                "watcher {n} returned nothing instead of compacted"
+            ),
             Ok(Some(batch)) => panic!("watcher {n} delivers {batch:?}"),
             Err(error) => assert_eq!(
                 (error.code(), error.revision(), n % 4 % 3),
@@ -270,18 +273,17 @@ fn keep(store: &str) {
     let lease = db.lease(1).expect("a lease");
     db.put(Put::new("kept", "1").lease(lease.id()))
         .expect("put");
-    let (lost, told) = std::sync::mpsc::channel();
-    lease.on_lost(move || lost.send(()).expect("the worker waits"));
+    let (lost, losses) = std::sync::mpsc::channel();
+    lease.on_lost(move || lost.send(()).expect("the worker receives"));
     print("ready".into());
-    told.recv().expect("it is notified");
-    assert!(lease.lost() && lease.remaining().expect("what is left") == 0);
-    lease.close().expect("closing a lost lease is fine");
+    losses.recv().expect("the callback runs");
+    assert!(lease.lost() && lease.remaining().expect("the remaining time") == 0);
+    lease.close().expect("closing a lost lease succeeds");
     print("lost".into());
 }
 
-/// Keeps leases of a second alive just in time or just too late, while another process lets them
-/// expire: after a keep-alive that succeeded the key must be there, and gone after one that did
-/// not.
+/// Keeps leases of a second alive just in time or just too late, while another process revokes
+/// expired ones. After a successful keep-alive the key must exist, after a failed one it must not.
 fn keep_alive(store: &str, seed: u64) {
     const TTL: Duration = Duration::from_secs(1);
     let (db, mut dice) = (open(store), Dice(seed));
@@ -289,7 +291,7 @@ fn keep_alive(store: &str, seed: u64) {
     for round in 0..4 {
         let ids: Vec<LeaseId> = (1..=20).collect();
         let began = Instant::now();
-        // their deadlines lie 5 ms apart
+        // their deadlines are 5 ms apart
         for id in &ids {
             db.lease_grant(LeaseGrant::new(1).id(*id)).expect("a lease");
             db.put(Put::new(format!("lease/{id}"), "1").lease(*id))
@@ -300,14 +302,14 @@ fn keep_alive(store: &str, seed: u64) {
         std::thread::sleep(edge.saturating_sub(began.elapsed()));
         for id in ids {
             let key = format!("lease/{id}");
-            let asked = Instant::now();
+            let begun = Instant::now();
             if db.lease_keep_alive(id).expect("a keep-alive").ttl_seconds == 0 {
-                // the process that revokes it does so within half a second, or a little later
+                // the other process revokes it within half a second, or a little later
                 let until = Instant::now() + Duration::from_secs(20);
                 while db.get(&key).expect("get").is_some() {
                     assert!(
                         Instant::now() < until,
-                        "round {round}: lease {id} has expired and is never revoked"
+                        "round {round}: lease {id} has expired and was not revoked"
                     );
                     std::thread::sleep(Duration::from_millis(5));
                 }
@@ -315,15 +317,15 @@ fn keep_alive(store: &str, seed: u64) {
                 continue;
             }
             let there = db.get(&key).expect("get").is_some();
-            // only if this process was not stopped for long in between
+            // only if this process was not stopped for long between
             assert!(
-                there || asked.elapsed() > TTL / 2,
-                "round {round}: lease {id} is kept and its key gone"
+                there || begun.elapsed() > TTL / 2,
+                "round {round}: lease {id} was kept alive and its key is deleted"
             );
             match db.lease_revoke(id) {
                 Ok(_) => kept += 1,
                 Err(error) => assert!(
-                    asked.elapsed() > TTL / 2,
+                    begun.elapsed() > TTL / 2,
                     "round {round}: lease {id}: {error}"
                 ),
             }
@@ -332,7 +334,7 @@ fn keep_alive(store: &str, seed: u64) {
     print(format!("{kept} {late}"));
 }
 
-/// Lets expire what expires, until it is killed.
+/// Revokes expired leases until it is killed.
 fn expire(store: &str) {
     let db = open(store);
     let watcher = db.watch(Watch::new("nothing")).expect("a watcher");
@@ -340,7 +342,7 @@ fn expire(store: &str) {
     let _ = watcher.next(None);
 }
 
-/// Has a long lease that ends with this process, with two keys on it.
+/// Holds a long lease that ends with this process, with two keys.
 fn own(store: &str) {
     let db = open(store);
     let lease = db
@@ -353,7 +355,7 @@ fn own(store: &str) {
     std::thread::sleep(Duration::from_secs(600));
 }
 
-/// Becomes this program with other arguments; the process stays the same.
+/// Replaces the program of this process by itself with other arguments.
 fn exec(args: &[&str]) -> ! {
     use std::os::unix::process::CommandExt;
     let failed = std::process::Command::new(std::env::current_exe().expect("this program"))
@@ -362,8 +364,8 @@ fn exec(args: &[&str]) -> ! {
     panic!("exec: {failed}");
 }
 
-/// Has a lock and a long lease that ends with this process, with a key on it. Replaces itself by
-/// [`exec_locked`] after a line of input.
+/// Holds a lock, and a long lease that ends with this process, with a key. After a line of input it
+/// replaces itself by [`exec_locked`].
 fn exec_as_owner(store: &str) {
     let db = open(store);
     let lease = db
@@ -372,26 +374,26 @@ fn exec_as_owner(store: &str) {
     db.put(Put::new("own/a", "1").lease(lease.id()))
         .expect("put");
     let mut lock = db.lock("name", 600).expect("a lock");
-    lock.acquire(None).expect("it is free");
+    lock.acquire(None).expect("the lock is free");
     print("ready".into());
     let _ = std::io::stdin().read_line(&mut String::new());
     exec(&["exec-locked", store]);
 }
 
-/// Takes the lock that the program before the exec had, and stays until its input ends.
+/// Acquires the lock of the program before the exec, and stays until its input ends.
 fn exec_locked(store: &str) {
     let db = open(store);
     let mut lock = db.lock("name", 600).expect("a lock");
     lock.acquire(Duration::from_secs(20))
-        .expect("the former program's lock is gone");
+        .expect("the lock of the former program is free");
     print(format!("locked by {}", std::process::id()));
     let _ = std::io::stdin().read_line(&mut String::new());
 }
 
-/// Reads, and replaces itself by the same program, this number of times.
+/// Reads and replaces itself by the same program, this number of times.
 fn exec_reading(store: &str, times: u32) {
     let db = open(store);
-    db.get("a").expect("a slot for readers is free");
+    db.get("a").expect("a free reader slot");
     if times > 0 {
         exec(&["exec-reading", store, &(times - 1).to_string()]);
     }
@@ -399,8 +401,8 @@ fn exec_reading(store: &str, times: u32) {
     let _ = std::io::stdin().read_line(&mut String::new());
 }
 
-/// Takes a lock, writes into a file that it has it and that it will give it back, and gives it
-/// back; until the file `stop` stands beside that one.
+/// In a loop: acquires a lock, writes to a file that it holds the lock and then that it releases
+/// it, and releases it. Ends when a file `stop` exists beside the other.
 fn lock(store: &str, file: &str) {
     let db = open(store);
     let mut log = fs::File::options()
@@ -410,32 +412,34 @@ fn lock(store: &str, file: &str) {
         .expect("the file");
     let mut lock = db.lock("name", 60).expect("a lock");
     let stop = format!("{file}.stop");
-    while !fs::exists(&stop).expect("the folder is there") {
-        lock.acquire(None).expect("it is had some time");
+    while !fs::exists(&stop).expect("the folder exists") {
+        lock.acquire(None).expect("acquired");
         let (pid, revision) = (std::process::id(), lock.revision());
         // one write for the whole line: this process may be killed between two
-        let mut say = |what| {
+        let mut record = |what| {
             log.write_all(format!("{what} {pid} {revision}\n").as_bytes())
                 .expect("written")
         };
-        say("enter");
-        // what must not come from a former holder is a txn that compares
+        record("enter");
+        // a write that must fail for a former holder is a txn with a compare
         let mine = Compare::create_revision(lock.key(), CompareResult::Equal, revision);
         let fenced = Txn::new()
             .when(mine)
             .and_then(Put::new("fenced", revision.to_string()));
-        assert!(db.txn(fenced).expect("a txn").succeeded, "it has the lock");
-        say("leave");
+        assert!(
+            db.txn(fenced).expect("a txn").succeeded,
+            "it holds the lock"
+        );
+        record("leave");
         lock.release().expect("released");
     }
 }
 
-/// Holds a lock of a second, waits for a line of input, and says whether a fenced write goes
-/// through.
+/// Holds a lock of a second, waits for a line of input, and prints whether a fenced write succeeds.
 fn hold_lock(store: &str) {
     let db = open(store);
     let mut lock = db.lock("name", 1).expect("a lock");
-    lock.acquire(None).expect("it is free");
+    lock.acquire(None).expect("the lock is free");
     print(lock.revision().to_string());
     let _ = std::io::stdin().read_line(&mut String::new());
     let mine = Compare::create_revision(lock.key(), CompareResult::Equal, lock.revision());
@@ -443,7 +447,7 @@ fn hold_lock(store: &str) {
     print(db.txn(fenced).expect("a txn").succeeded.to_string());
 }
 
-/// Has 100 watchers and does nothing, until its input ends.
+/// Has 100 watchers and is idle until its input ends.
 fn idle(store: &str) {
     let db = open(store);
     let watchers: Vec<Watcher> = (0..100)
@@ -452,17 +456,22 @@ fn idle(store: &str) {
                 .expect("a watcher")
         })
         .collect();
-    // the thread has come to rest once it has seen this
+    // the background thread is idle once it has delivered this event
     db.put(Put::new("0/a", "1")).expect("put");
-    assert!(watchers[0].next(None).expect("it goes on").is_some());
+    assert!(
+        watchers[0]
+            .next(None)
+            .expect("the watcher continues")
+            .is_some()
+    );
     std::thread::sleep(Duration::from_millis(200));
     print("ready".into());
     let _ = std::io::stdin().read_line(&mut String::new());
     print("over".into());
 }
 
-/// Makes the small store that `core/tests/format` keeps of this format's version. A released
-/// version's store is never made again: later versions must open the one that was.
+/// Creates the small store for `core/tests/format`. The store of a released version is never
+/// created again: later versions must open the original.
 fn format(store: &str) {
     let db = open(store);
     for number in 0..12 {
@@ -485,7 +494,7 @@ fn format(store: &str) {
     db.close();
 }
 
-/// Opens, reads, writes, and says what came of it: `ok`, or the code and the message.
+/// Opens, reads and writes. Prints the result: `ok`, or the code and the message.
 fn attempt(store: &str, options: Options) {
     let tried = Db::open(store, options).and_then(|db| {
         db.get("a")?;
@@ -497,8 +506,8 @@ fn attempt(store: &str, options: Options) {
     });
 }
 
-/// Keeps the store open until its input ends; perhaps after opening and closing `lock.mdb`, as tar
-/// and cp inside a program would, which drops LMDB's locks.
+/// Keeps the store open until its input ends. With `lose_lock` it first opens and closes
+/// `lock.mdb`, as a copy inside a program would, which drops LMDB's locks.
 fn stay(store: &str, lose_lock: bool) {
     let db = open(store);
     if lose_lock {
@@ -509,8 +518,8 @@ fn stay(store: &str, lose_lock: bool) {
     drop(db);
 }
 
-/// Writes until it is refused, then says: how many were acknowledged, how many of them are there
-/// before and after the store is opened again, and with what the others were refused.
+/// Writes until a write is refused. Prints the number of acknowledged writes, how many of them
+/// exist before and after the store is opened again, and the error of the refused ones.
 fn fill(store: &str) {
     let mut acknowledged = 0;
     let there = |db: &Db, most: u64| {
@@ -546,7 +555,7 @@ fn fill(store: &str) {
     print(result);
     match Db::open(store, Options::new()) {
         Ok(db) => print(format!(
-            "{} there again, {} problems",
+            "{} after opening again, {} problems",
             there(&db, acknowledged),
             db.check().expect("check").problems.len()
         )),

@@ -1,5 +1,5 @@
-// libkv beside lmdb-js: rows `node_get`, `node_range` and `node_put`, in alternating rounds of one
-// process.
+// Compares libkv with lmdb-js: the rows `node_get`, `node_range` and `node_put`, in alternating
+// rounds of one process.
 //
 // bench.js FOLDER ROUNDS SCALE PATH-OF-lmdb. Prints what tests/bench/src/peers.rs reads: a line
 // `row` with tabs between its fields, then a line `round OURS REFERENCE` for each round, in
@@ -37,7 +37,7 @@ async function rounds(count, n, ours, theirs) {
   }
   for (let at = 0; at <= count; at++) {
     const both = at % 2 ? [await timed(theirs), await timed(ours)].reverse() : [await timed(ours), await timed(theirs)]
-    if (at > 0) console.log(['round', ...both].join('\t')) // the first is not counted
+    if (at > 0) console.log(['round', ...both].join('\t')) // the first round is not counted
   }
 }
 
@@ -53,7 +53,7 @@ async function main([folder, count, scale, peer]) {
 
   const gets = 200_000 * SCALE
   const getKeys = [...drawn(gets, keys)]
-  row('node_get', 'lmdb-js: getBinary', 1.0, gets, 'getSync to a pair that owns its Buffers; 100,000 keys')
+  row('node_get', 'lmdb-js: getBinary', 1.0, gets, 'getSync returns a pair with its own Buffers; 100,000 keys')
   await rounds(
     ROUNDS,
     gets,

@@ -1,7 +1,7 @@
-"""libkv beside py-lmdb: rows `py_get` and `py_range`, in alternating rounds of one process.
+"""Compares libkv with py-lmdb: the rows `py_get` and `py_range`, in alternating rounds.
 
-bench.py FOLDER ROUNDS SCALE. Prints what tests/bench/src/peers.rs reads: a line `row` with tabs between its fields,
-then a line `round OURS REFERENCE` for each round, in nanoseconds an operation.
+bench.py FOLDER ROUNDS SCALE. Prints what tests/bench/src/peers.rs reads: a line `row` with tabs
+between its fields, then a line `round OURS REFERENCE` for each round, in nanoseconds an operation.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ def rounds(count: int, n: int, ours: Callable[[], None], theirs: Callable[[], No
         work()
         return (time.perf_counter_ns() - began) / n
 
-    for at in range(count + 1):  # the first is not counted
+    for at in range(count + 1):  # the first round is not counted
         if at % 2:
             first = timed(theirs)
             both = timed(ours), first
@@ -68,7 +68,7 @@ def main() -> None:
                 value = txn.get(k, db=tree)
                 assert value is not None and len(value) == 100
 
-    row("py_get", "py-lmdb: begin, get", 1.0, n, "100,000 keys; the value's length is asked")
+    row("py_get", "py-lmdb: begin, get", 1.0, n, "100,000 keys; reads the length of the value")
     rounds(count, n, our_gets, their_gets)
 
     pairs, repeats = 1_000, 50 * scale
@@ -94,7 +94,7 @@ def main() -> None:
                         break
             assert seen == 116 * pairs
 
-    row("py_range", "py-lmdb: cursor", 0.7, pairs * repeats, "1,000 pairs, key and value of each asked")
+    row("py_range", "py-lmdb: cursor", 0.7, pairs * repeats, "1,000 pairs; reads key and value of each")
     rounds(count, pairs * repeats, our_ranges, their_ranges)
 
 

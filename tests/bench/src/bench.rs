@@ -1,4 +1,4 @@
-//! The rows of the benchmark, and what they share.
+//! The rows of the benchmark, and their common parts.
 
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ pub fn key(number: u64) -> [u8; 16] {
     key
 }
 
-/// Numbers in an order that no cache foresees, the same in each run.
+/// Pseudo-random numbers, the same in each run.
 pub struct Random(pub u64);
 
 impl Random {
@@ -80,7 +80,7 @@ impl Bench {
             only: std::env::args().skip(1).collect(),
         };
         bench.clean();
-        std::fs::create_dir_all(bench.dir.join("stores")).expect("the scratch folder can be made");
+        std::fs::create_dir_all(bench.dir.join("stores")).expect("the scratch folder is writable");
         bench
     }
 
@@ -88,7 +88,7 @@ impl Bench {
         let _ = std::fs::remove_dir_all(self.dir.join("stores"));
     }
 
-    pub fn wants(&self, names: &[&str]) -> bool {
+    pub fn selects(&self, names: &[&str]) -> bool {
         self.only.is_empty()
             || names
                 .iter()
@@ -115,7 +115,7 @@ impl Bench {
 
     pub fn reads(&self, rows: &mut Vec<Row>) {
         const KEYS: u64 = 1_000_000;
-        if !self.wants(&[
+        if !self.selects(&[
             "get_random",
             "get_hot",
             "get_owned",
@@ -173,7 +173,7 @@ impl Bench {
                 times * pairs as u64,
                 100,
             )
-            .note("per pair; both drop what they answered");
+            .note("per pair; both drop their results");
             rows.push(row.rounds(
                 ROUNDS,
                 || {
@@ -217,7 +217,8 @@ impl Bench {
             || {
                 time(|| {
                     for _ in 0..times {
-                        // every key, asked as an interval: the whole store would be one look at the tree
+                        // every key, as an interval: the whole store would be a single read of the
+                        // tree
                         let range = KeyRange::between([0, 0].as_slice(), [0xff; 17].as_slice());
                         let count = db
                             .range(Range::new(range).count_only(true))
@@ -239,14 +240,14 @@ impl Bench {
 
     pub fn writes(&self, rows: &mut Vec<Row>) {
         const KEYS: u64 = 100_000;
-        if self.wants(&["put_1_none", "put_100_none"]) {
+        if self.selects(&["put_1_none", "put_100_none"]) {
             let (db, raw) = self.pair("none", Durability::None);
             load(&db, KEYS, &VALUE);
             load_raw(&raw, KEYS, &VALUE);
             for (name, group, reach) in [("put_1_none", 1, 1.6), ("put_100_none", 100, 1.35)] {
                 let n = 10_000 * self.scale * if group == 1 { 1 } else { 4 };
                 let (mut ours, mut theirs) = (Random(3), Random(3));
-                let row = Row::new(name, "mdb_put, a commit for as many", reach, n, 100);
+                let row = Row::new(name, "mdb_put, commits of the same size", reach, n, 100);
                 rows.push(row.rounds(
                     ROUNDS,
                     || {
@@ -266,7 +267,7 @@ impl Bench {
                 ));
             }
         }
-        if self.wants(&["put_1_sync", "put_64_sync"]) {
+        if self.selects(&["put_1_sync", "put_64_sync"]) {
             let (db, raw) = self.pair("sync", Durability::Sync);
             load(&db, KEYS, &VALUE);
             load_raw(&raw, KEYS, &VALUE);
@@ -304,7 +305,7 @@ impl Bench {
     }
 
     pub fn history(&self, rows: &mut Vec<Row>) {
-        if self.wants(&["get_behind_1000"]) {
+        if self.selects(&["get_behind_1000"]) {
             const KEYS: u64 = 200;
             let (db, mut raw) = self.pair("behind", Durability::None);
             load_raw(&raw, KEYS, &VALUE);
@@ -314,14 +315,14 @@ impl Bench {
             let first = db
                 .get(key(0))
                 .expect("get")
-                .expect("it is there")
+                .expect("the key exists")
                 .create_revision;
             let n = 20_000 * self.scale;
             let (mut ours, mut theirs) = (Random(4), Random(4));
             let mut buffer = [0; 128];
             let row = Row::new(
                 "get_behind_1000",
-                "a hot mdb_get of the present",
+                "a hot mdb_get of the current value",
                 60.0,
                 n,
                 100,
@@ -349,21 +350,29 @@ impl Bench {
             ));
         }
         for (name, live) in [("compact_event", 50_000), ("compact_event_10x", 500_000)] {
-            if self.wants(&[name]) {
+            if self.selects(&[name]) {
                 self.compaction(rows, name, live);
             }
         }
     }
 
-    /// Each round overwrites as many random keys, then forgets what was there before.
+    /// Each round overwrites random keys, then compacts. The reference deletes the same number of
+    /// keys.
     pub fn compaction(&self, rows: &mut Vec<Row>, name: &'static str, live: u64) {
         let n = 50_000 * self.scale;
         let (db, raw) = self.pair(name, Durability::None);
         load(&db, live, &VALUE);
         load_raw(&raw, live, &VALUE);
         let (mut ours, mut theirs) = (Random(5), Random(5));
-        let row = Row::new(name, "mdb_del of as many, 4,000 a commit", 0.9, n, 100).note(format!(
-            "{live} live keys; both sides' refilling is not timed"
+        let row = Row::new(
+            name,
+            "mdb_del of the same number, 4,000 a commit",
+            0.9,
+            n,
+            100,
+        )
+        .note(format!(
+            "{live} live keys; the writes between are not timed on either side"
         ));
         rows.push(row.rounds(
             ROUNDS,
@@ -397,16 +406,15 @@ impl Bench {
 
     pub fn opening(&self, rows: &mut Vec<Row>) {
         for (name, keys) in [("open_1m", 1_000_000), ("open_10k", 10_000)] {
-            if !self.wants(&[name]) {
+            if !self.selects(&[name]) {
                 continue;
             }
             let (db, raw) = self.pair(name, Durability::None);
             load(&db, keys, &VALUE);
             load_raw(&raw, keys, &VALUE);
             drop((db, raw));
-            let row = Row::new(name, "raw open to first get", 2.0, 1, 100).note(format!(
-                "{keys} keys; nothing is read at open but what a get needs"
-            ));
+            let row = Row::new(name, "raw open to first get", 2.0, 1, 100)
+                .note(format!("{keys} keys; an open reads only what a get needs"));
             let mut buffer = [0; 128];
             let mut their_buffer = [0; 128];
             rows.push(row.rounds(
@@ -444,7 +452,7 @@ impl Bench {
             ("file_small", 200_000, 100, 2.1),
             ("file_4k", 20_000, 4096, 1.05),
         ] {
-            if !self.wants(&[name]) {
+            if !self.selects(&[name]) {
                 continue;
             }
             let (db, raw) = self.pair(name, Durability::None);
@@ -463,7 +471,7 @@ impl Bench {
 
     pub fn c_face(&self, rows: &mut Vec<Row>) {
         const KEYS: u64 = 10_000;
-        if !self.wants(&["c_get"]) {
+        if !self.selects(&["c_get"]) {
             return;
         }
         let library = self
@@ -478,7 +486,7 @@ impl Bench {
         }
         let Some(c) = crate::capi::C::open(&library, &self.path("c_get.c")) else {
             println!(
-                "c_get NOT RUN: {} is not there (make builds it)",
+                "c_get NOT RUN: {} does not exist (make builds it)",
                 library.display()
             );
             return;
@@ -512,7 +520,7 @@ impl Bench {
 }
 
 impl Bench {
-    /// Python and Node beside the LMDB bindings of each. `make bench` has installed both.
+    /// Python and Node, compared with an LMDB binding of each language. `make bench` installs them.
     pub fn other_languages(&self, rows: &mut Vec<Row>) {
         let target = self.dir.parent().unwrap_or(Path::new("target"));
         let python = target.join("venv/bin/python").display().to_string();
@@ -535,7 +543,7 @@ impl Bench {
             ),
         ];
         for (names, words, after) in peers {
-            if !self.wants(names) {
+            if !self.selects(names) {
                 continue;
             }
             match crate::peers::rows(words, after, &self.dir.join("stores"), ROUNDS, self.scale) {
@@ -546,8 +554,8 @@ impl Bench {
     }
 }
 
-/// One commit for all keys, each a request of its own revision as a user would write it: a single
-/// put, or a txn of puts. Keys may repeat, which a txn refuses, so repeated ones are left out.
+/// Puts all keys in one commit, as a user would: with a single put, or with a txn of puts. A txn
+/// refuses repeated keys, so they are left out.
 pub fn put_group(db: &Db, keys: impl ExactSizeIterator<Item = [u8; 16]>) {
     if keys.len() == 1 {
         for key in keys {

@@ -1,5 +1,5 @@
-//! `kv_get_into` of the built `libkv.so`, loaded at run time: a second copy of the library, so it
-//! has a store of its own.
+//! `kv_get_into` of the built `libkv.so`, loaded at run time. This is a second copy of the library,
+//! so it needs another store.
 #![allow(unsafe_code)]
 
 use std::ffi::{CString, c_void};
@@ -36,7 +36,7 @@ pub struct C {
 }
 
 impl C {
-    /// Loads `library` and opens the store; none if there is no such library.
+    /// Loads `library` and opens the store. `None` if the library does not exist.
     pub fn open(library: &Path, store: &Path) -> Option<C> {
         let library = CString::new(library.as_os_str().as_encoded_bytes()).ok()?;
         let store = CString::new(store.as_os_str().as_encoded_bytes()).ok()?;
@@ -61,10 +61,10 @@ impl C {
         }
     }
 
-    /// The value's length.
+    /// Copies the value to `buffer` and returns its length.
     pub fn get_into(&self, key: &[u8], buffer: &mut [u8]) -> usize {
         let mut len = 0;
-        // SAFETY: the handle is open; key, buffer and length are ours over the call.
+        // SAFETY: the handle is open; key, buffer and length live for the whole call.
         let code = unsafe {
             let key = KvBytes {
                 data: key.as_ptr(),
@@ -86,7 +86,7 @@ impl C {
 
 impl Drop for C {
     fn drop(&mut self) {
-        // SAFETY: it is the last use of the handle.
+        // SAFETY: this is the last use of the handle.
         unsafe { (self.close)(self.db) };
     }
 }

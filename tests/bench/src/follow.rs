@@ -1,5 +1,5 @@
-//! Rows of watching: what replaying a log costs, how soon an event is in another process, and what
-//! watchers in another process cost a writer.
+//! Rows of watching: the cost of replaying a log, the delay of an event to another process, and the
+//! cost for a writer of watchers in another process.
 
 use std::hint::black_box;
 use std::io::{BufRead, BufReader, Write};
@@ -18,7 +18,7 @@ fn now_ns() -> u64 {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    // SAFETY: the structure is ours.
+    // SAFETY: the structure is a local variable.
     #[allow(unsafe_code)]
     unsafe {
         libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time);
@@ -30,10 +30,10 @@ fn open(path: &Path) -> Db {
     Db::open(path, Options::new().durability(Durability::None)).expect("open")
 }
 
-/// Another process that watches; it says something for each line it is told to wait for.
+/// Another process that watches. It prints a line for each event.
 struct Other {
     child: Child,
-    said: BufReader<ChildStdout>,
+    output: BufReader<ChildStdout>,
 }
 
 impl Other {
@@ -47,32 +47,33 @@ impl Other {
             .stdout(Stdio::piped())
             .spawn()
             .expect("started");
-        let mut said = BufReader::new(child.stdout.take().expect("piped"));
-        assert_eq!(line(&mut said), "ready");
-        Other { child, said }
+        let mut output = BufReader::new(child.stdout.take().expect("piped"));
+        assert_eq!(line(&mut output), "ready");
+        Other { child, output }
     }
 }
 
-fn line(said: &mut impl BufRead) -> String {
+fn line(output: &mut impl BufRead) -> String {
     let mut line = String::new();
-    said.read_line(&mut line)
-        .expect("the other process says something");
+    output
+        .read_line(&mut line)
+        .expect("a line of the other process");
     line.trim().to_string()
 }
 
 impl Drop for Other {
     fn drop(&mut self) {
-        // the end of its input is its end
+        // it ends when its input is closed
         drop(self.child.stdin.take());
         let _ = self.child.wait();
     }
 }
 
-/// What the other process does: `--follow HOW STORE NUMBER`.
+/// The main function of the other process: `--follow HOW STORE NUMBER`.
 pub fn other_process(how: &str, store: &Path, number: usize) {
     let db = open(store);
     match how {
-        "bell" => {
+        "watch" => {
             let watcher = db.watch(Watch::new("tick")).expect("watching");
             println!("ready");
             for _ in 0..number {
@@ -97,7 +98,7 @@ pub fn other_process(how: &str, store: &Path, number: usize) {
         }
         _ => {
             let watch = |n: usize| {
-                db.watch(Watch::new(KeyRange::key(format!("nobody/{n}"))))
+                db.watch(Watch::new(KeyRange::key(format!("unused/{n}"))))
                     .expect("watching")
             };
             let watchers: Vec<_> = (0..number).map(watch).collect();
@@ -106,18 +107,18 @@ pub fn other_process(how: &str, store: &Path, number: usize) {
             drop(watchers);
         }
     }
-    std::io::stdout().flush().expect("said");
+    std::io::stdout().flush().expect("output");
 }
 
 impl Bench {
     pub fn following(&self, rows: &mut Vec<Row>) {
-        if self.wants(&["watch_replay"]) {
+        if self.selects(&["watch_replay"]) {
             self.replay(rows);
         }
-        if self.wants(&["watch_latency"]) {
+        if self.selects(&["watch_latency"]) {
             self.latency(rows);
         }
-        if self.wants(&["put_watched"]) {
+        if self.selects(&["put_watched"]) {
             self.watched(rows);
         }
     }
@@ -138,7 +139,7 @@ impl Bench {
             events,
             100,
         )
-        .note("per event, one a revision; both drop what they answered");
+        .note("per event, one a revision; both drop their results");
         rows.push(row.rounds(
             ROUNDS,
             || {
@@ -149,14 +150,14 @@ impl Bench {
                     let mut seen = 0;
                     while seen < events {
                         let batch =
-                            black_box(watcher.next(None).expect("a batch")).expect("there is one");
+                            black_box(watcher.next(None).expect("a batch")).expect("events");
                         seen += batch.events.len() as u64;
                     }
                 })
             },
             || {
                 time(|| {
-                    // dropped a page at a time, as ours is
+                    // dropped a page at a time, as in libkv
                     let mut copied: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
                     raw.walk(&[0], usize::MAX, |key, value| {
                         copied.push((key.to_vec(), value.to_vec()));
@@ -184,7 +185,7 @@ impl Bench {
         );
         for _ in 0..ROUNDS {
             let mut medians = [0.0; 2];
-            for (at, how) in ["bell", "poll"].into_iter().enumerate() {
+            for (at, how) in ["watch", "poll"].into_iter().enumerate() {
                 let mut other = Other::start(how, &path, n);
                 let mut delays: Vec<u64> = (0..n).map(|n| one_delay(&db, &mut other, n)).collect();
                 delays.sort_unstable();
@@ -198,7 +199,7 @@ impl Bench {
         }
         let p99 = |delays: &Vec<u64>| delays[delays.len() * 99 / 100] / 1_000;
         let note = format!(
-            "from before the put to the other process; 99th percentile {} µs against {} µs",
+            "from before the put until the other process has the event; 99th percentile {} µs against {} µs",
             p99(&all[0]),
             p99(&all[1])
         );
@@ -207,7 +208,7 @@ impl Bench {
         rows.push(row);
     }
 
-    /// Puts with watchers of other keys in another process, beside the same without.
+    /// Puts with watchers of other keys in another process, compared with puts without watchers.
     fn watched(&self, rows: &mut Vec<Row>) {
         const KEYS: u64 = 10_000;
         let n = 10_000 * self.scale;
@@ -228,7 +229,7 @@ impl Bench {
             let puts = std::cell::RefCell::new(&mut puts);
             let row = Row::new(
                 &format!("put_watched_{number}"),
-                "a put that nobody watches",
+                "a put without watchers",
                 1.5,
                 n,
                 100,
@@ -241,14 +242,14 @@ impl Bench {
     }
 }
 
-/// From before a put to the moment at which the other process has it. A short random pause before
-/// it, so that a poll is met anywhere.
+/// The time from before a put until the other process has its event. A short varying pause before
+/// the put makes it happen at any point of a polling interval.
 fn one_delay(db: &Db, other: &mut Other, n: usize) -> u64 {
     std::thread::sleep(Duration::from_micros(200 + (n as u64 * 7_919) % 1_000));
     let began = now_ns();
     let revision = db.put(Put::new("tick", VALUE)).expect("put").revision;
-    let said = line(&mut other.said);
-    let (seen, at) = said.split_once(' ').expect("a revision and a time");
+    let output = line(&mut other.output);
+    let (seen, at) = output.split_once(' ').expect("a revision and a time");
     assert_eq!(seen, revision.to_string());
     at.parse::<u64>().expect("a time").saturating_sub(began)
 }

@@ -1,9 +1,9 @@
-//! libkv beside raw LMDB, in alternating rounds of one process, and `kv serve` beside etcd: `make
-//! bench`.
+//! Compares libkv with raw LMDB, in alternating rounds of one process, and `kv serve` with etcd:
+//! `make bench`.
 //!
-//! `BENCH_SCALE=10` runs ten times the operations; names as arguments run only these rows. Prints
+//! `BENCH_SCALE=10` runs ten times the operations. Arguments are names: only these rows run. Prints
 //! a table with the spread of the rounds and writes `target/bench/results.json`. The figure to
-//! quote is the median ratio of all rounds; absolute times are the machine's.
+//! quote is the median ratio of all rounds, because absolute times depend on the machine.
 
 mod bench;
 mod capi;
@@ -39,7 +39,7 @@ fn main() {
     bench.serving(&mut rows);
     bench.other_languages(&mut rows);
     let file = bench.dir.join("results.json");
-    std::fs::write(&file, report::json(&rows)).expect("the results can be written");
+    std::fs::write(&file, report::json(&rows)).expect("the file of results is writable");
     println!("written: {}", file.display());
     bench.clean();
 }

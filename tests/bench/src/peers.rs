@@ -1,12 +1,12 @@
-//! Rows of other languages: a program measures ours beside its peer and says what each round took.
+//! Rows of other languages: a program measures libkv and a peer, and prints the time of each round.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::report::Row;
 
-/// Runs a program of `peers/` and reads its rows. `words` are what comes before the folder for its
-/// stores; `after` what comes after rounds and scale.
+/// Runs a program of `peers/` and reads its rows. `words` are the program and its first arguments.
+/// The folder for its stores, rounds, scale and the arguments `after` follow.
 pub fn rows(
     words: &[&str],
     after: &[&str],
@@ -31,7 +31,7 @@ pub fn rows(
     let mut rows: Vec<Row> = Vec::new();
     for line in String::from_utf8_lossy(&output.stdout).lines() {
         let fields: Vec<&str> = line.split('\t').collect();
-        let bad = || format!("{}: what is this line? {line}", words.join(" "));
+        let bad = || format!("{}: unexpected line: {line}", words.join(" "));
         match fields.as_slice() {
             ["row", name, reference, reach, n, bytes, note] => {
                 let numbers = reach

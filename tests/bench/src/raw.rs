@@ -1,4 +1,4 @@
-//! The reference: LMDB by its own C calls, one named tree, the same flags as a store.
+//! The reference: LMDB's own C calls, one named tree, the same flags as a store.
 #![allow(unsafe_code)]
 
 use std::ffi::CString;
@@ -26,11 +26,11 @@ pub struct Raw {
 // SAFETY: an environment opened with MDB_NOTLS may be used from any thread; the one reader is
 // only used through `&mut self`.
 unsafe impl Send for Raw {}
-// SAFETY: as above: shared use is of write transactions only, which LMDB serialises.
+// SAFETY: as above. Shared references only begin write transactions, which LMDB serialises.
 unsafe impl std::marker::Sync for Raw {}
 
 fn must(rc: libc::c_int) {
-    assert_eq!(rc, 0, "LMDB answered {rc}");
+    assert_eq!(rc, 0, "LMDB returned {rc}");
 }
 
 fn val(bytes: &[u8]) -> ffi::MDB_val {
@@ -42,15 +42,15 @@ fn val(bytes: &[u8]) -> ffi::MDB_val {
 
 /// SAFETY: `val` must come from LMDB and be used before the transaction ends.
 unsafe fn bytes<'t>(val: &ffi::MDB_val) -> &'t [u8] {
-    // SAFETY: said above.
+    // SAFETY: required of the caller, see above.
     unsafe { std::slice::from_raw_parts(val.mv_data.cast(), val.mv_size) }
 }
 
-/// Has the C library keep what is freed. Otherwise it gives the memory of a large answer back to
-/// the system, and takes it anew for the next, whenever an answer passes a threshold that moves
-/// with every large block: the same code is twice as slow or not by what ran before it.
+/// Makes the C library keep freed memory. Otherwise it returns large blocks to the system and
+/// requests them again for the next result. The size from which it does so changes with every
+/// large block, so the speed of the same code would depend on what ran before, by a factor of two.
 pub fn keep_freed_memory() {
-    // SAFETY: called before any other thread is there; the calls take two numbers.
+    // SAFETY: no other thread exists yet; the calls take two numbers.
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 30);
         libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
@@ -58,10 +58,11 @@ pub fn keep_freed_memory() {
 }
 
 impl Raw {
-    /// Opens, and makes if need be, the environment in `dir`.
+    /// Opens the environment in `dir`. Creates it if it does not exist.
     pub fn open(dir: &Path, sync: Sync) -> Raw {
-        std::fs::create_dir_all(dir).expect("the scratch folder can be made");
-        let path = CString::new(dir.as_os_str().as_encoded_bytes()).expect("no zero byte in it");
+        std::fs::create_dir_all(dir).expect("the scratch folder is writable");
+        let path =
+            CString::new(dir.as_os_str().as_encoded_bytes()).expect("a path without a zero byte");
         let flags = ffi::MDB_NOTLS
             | if sync == Sync::None {
                 ffi::MDB_NOSYNC
@@ -73,7 +74,8 @@ impl Raw {
             dbi: 0,
             reader: ptr::null_mut(),
         };
-        // SAFETY: calls in the order that LMDB asks for, with pointers to our own places.
+        // SAFETY: the calls are in the order that LMDB requires; the pointers are to fields of
+        // `raw`.
         unsafe {
             must(ffi::mdb_env_create(&mut raw.env));
             must(ffi::mdb_env_set_mapsize(raw.env, 1 << 35));
@@ -102,7 +104,7 @@ impl Raw {
 
     /// One write transaction with everything that `each` puts.
     pub fn write(&self, keys: impl Iterator<Item = [u8; 16]>, value: &[u8]) {
-        // SAFETY: a transaction begun and ended here; keys and values live over each call.
+        // SAFETY: the transaction begins and ends here; keys and values outlive each call.
         unsafe {
             let mut txn = ptr::null_mut();
             must(ffi::mdb_txn_begin(self.env, ptr::null_mut(), 0, &mut txn));
@@ -132,9 +134,9 @@ impl Raw {
         }
     }
 
-    /// A get in a fresh snapshot, the value copied out.
+    /// A get in a new snapshot. Copies the value.
     pub fn get_into(&mut self, key: &[u8], buffer: &mut [u8]) -> Option<usize> {
-        // SAFETY: the reader is renewed before and reset after; the value is copied in between.
+        // SAFETY: the reader is renewed before the copy of the value and reset after it.
         unsafe {
             must(ffi::mdb_txn_renew(self.reader));
             let mut data = val(&[]);
@@ -151,7 +153,7 @@ impl Raw {
 
     /// Walks from `start` over up to `most` pairs.
     pub fn walk(&mut self, start: &[u8], most: usize, mut each: impl FnMut(&[u8], &[u8])) -> usize {
-        // SAFETY: cursor and slices are used within the renewed transaction.
+        // SAFETY: the cursor and the slices are used only within the renewed transaction.
         unsafe {
             must(ffi::mdb_txn_renew(self.reader));
             let mut cursor = ptr::null_mut();
@@ -173,7 +175,7 @@ impl Raw {
 
 impl Drop for Raw {
     fn drop(&mut self) {
-        // SAFETY: neither is used again.
+        // SAFETY: this is the last use of both.
         unsafe {
             ffi::mdb_txn_abort(self.reader);
             ffi::mdb_env_close(self.env);

@@ -1,9 +1,9 @@
-//! Rounds, medians, and what is printed and written of them.
+//! Rounds and medians, and how they are printed and written.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-/// One row: ours beside the reference.
+/// One row: libkv compared with the reference.
 pub struct Row {
     name: String,
     reference: String,
@@ -16,7 +16,8 @@ pub struct Row {
 }
 
 impl Row {
-    /// A row without rounds yet. `reach` is the ratio that is wanted; `n` operations a round.
+    /// A row without rounds yet. `reach` is the highest acceptable ratio, `n` the number of
+    /// operations in a round.
     pub fn new(name: &str, reference: &str, reach: f64, n: u64, bytes_value: usize) -> Row {
         Row {
             name: name.into(),
@@ -30,13 +31,13 @@ impl Row {
         }
     }
 
-    /// Says what a reader must know of this row.
+    /// Sets a remark for readers of this row.
     pub fn note(mut self, note: impl Into<String>) -> Row {
         self.note = note.into();
         self
     }
 
-    /// Runs alternating rounds, the first of each not counted; each answers how long it took.
+    /// Runs alternating rounds. Each returns its time. The first of each side is not counted.
     pub fn rounds(
         mut self,
         rounds: usize,
@@ -45,7 +46,7 @@ impl Row {
     ) -> Row {
         let per = |time: Duration, n: u64| time.as_nanos() as f64 / n as f64;
         for round in 0..=rounds {
-            // which of them goes first changes, so that neither always meets a warm cache
+            // the first side alternates, so that neither always has a warm cache
             let (o, r) = if round % 2 == 0 {
                 let o = ours();
                 (o, reference())
@@ -62,7 +63,7 @@ impl Row {
         self
     }
 
-    /// One round that somebody else has run, in nanoseconds an operation.
+    /// Adds a round that was measured elsewhere, in nanoseconds an operation.
     pub fn add(&mut self, ours_ns: f64, ref_ns: f64) {
         self.ours_ns.push(ours_ns);
         self.ref_ns.push(ref_ns);
@@ -93,13 +94,13 @@ impl Row {
         let mut ratios = self.ratios();
         ratios.sort_by(f64::total_cmp);
         let ratio = median(&ratios);
-        let verdict = if ratio <= self.reach {
+        let result = if ratio <= self.reach {
             "reached"
         } else {
             "SHORT"
         };
         format!(
-            "{:<18} {:>12.0} {:>12.0}  {:>6.2} [{:.2} .. {:.2}]  reach {:<6} {verdict:<8} {} {}",
+            "{:<18} {:>12.0} {:>12.0}  {:>6.2} [{:.2} .. {:.2}]  reach {:<6} {result:<8} {} {}",
             self.name,
             median(&self.ours_ns),
             median(&self.ref_ns),
@@ -133,7 +134,7 @@ impl Row {
     }
 }
 
-/// The heading of what [`Row`] prints.
+/// The heading of the table.
 pub fn heading() -> String {
     let columns = ["row", "ours ns", "ref ns", "ratio"];
     format!(

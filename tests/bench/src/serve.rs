@@ -1,5 +1,5 @@
-//! `kv serve` beside a real etcd 3.5.1 on the same disk: one client, one connection, alternating
-//! rounds.
+//! Compares `kv serve` with a real etcd 3.5.1 on the same disk: one client, one connection,
+//! alternating rounds.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -24,19 +24,19 @@ const NAMES: [&str; 8] = [
 ];
 /// Keys in both stores, of [`VALUE`]s.
 const KEYS: u64 = 100_000;
-/// Requests under way in the rows that have many.
+/// The number of concurrent requests in the rows with many.
 const AT_ONCE: u64 = 64;
 /// Watches of one key, on one stream.
 const WATCHES: usize = 100;
 
-/// A server in a process of its own.
+/// A server in another process.
 struct Served {
     child: Child,
     port: u16,
 }
 
 impl Served {
-    /// Starts one, and answers it with a connection and how long it took to the first put.
+    /// Starts a server. Returns it with a connection and the time until the first put.
     fn start(runtime: &Runtime, command: &mut Command, port: u16) -> (Served, Client, Duration) {
         let began = Instant::now();
         let child = command
@@ -49,13 +49,11 @@ impl Served {
             port,
         };
         let wait = async { tokio::time::timeout(Duration::from_secs(60), first_put(port)).await };
-        let client = runtime
-            .block_on(wait)
-            .expect("the server answers within a minute");
+        let client = runtime.block_on(wait).expect("a response within a minute");
         (served, client, began.elapsed())
     }
 
-    /// Ends it as its user would, and waits until it is gone.
+    /// Ends the server with SIGTERM and waits for its end.
     fn stop(mut self) {
         let _ = Command::new("kill")
             .arg(self.child.id().to_string())
@@ -74,7 +72,7 @@ impl Drop for Served {
     }
 }
 
-/// What each holds that no file backs.
+/// The anonymous memory of each server.
 fn private_bytes(served: &[Served; 2]) -> [u64; 2] {
     served.each_ref().map(|served| {
         memory(served.child.id())
@@ -86,10 +84,10 @@ fn private_bytes(served: &[Served; 2]) -> [u64; 2] {
 
 fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port on loopback");
-    listener.local_addr().expect("it is bound").port()
+    listener.local_addr().expect("an address").port()
 }
 
-/// Ours, on this store.
+/// The command that starts `kv serve` on this store.
 fn kv_serve(program: &Path, store: &Path, port: u16) -> Command {
     let mut command = Command::new(program);
     command
@@ -99,7 +97,7 @@ fn kv_serve(program: &Path, store: &Path, port: u16) -> Command {
     command
 }
 
-/// Theirs, with its own defaults.
+/// The command that starts etcd, with its defaults.
 fn etcd(program: &Path, store: &Path, port: u16) -> Command {
     let (client, peer) = (
         format!("http://127.0.0.1:{port}"),
@@ -147,7 +145,7 @@ struct Pair {
 impl Bench {
     /// All rows of the server.
     pub fn serving(&self, rows: &mut Vec<Row>) {
-        if !self.wants(&NAMES) {
+        if !self.selects(&NAMES) {
             return;
         }
         match self.pair_of_servers() {
@@ -191,7 +189,7 @@ impl Bench {
             served: [our_server, their_server],
         };
         for client in [&pair.ours, &pair.theirs] {
-            // as many operations as a txn of etcd may have
+            // below the maximum number of operations in a txn of etcd
             let txn = |at: u64| {
                 let upto = (at * 100 + 100).min(KEYS);
                 let ops: Vec<Bytes> = (at * 100..upto)
@@ -208,7 +206,7 @@ impl Bench {
     fn serve_rows(&self, rows: &mut Vec<Row>, pair: Pair) {
         let loaded = private_bytes(&pair.served);
         let puts = 300 * self.scale;
-        // of two flushes ours waits where etcd waits for one
+        // libkv waits for two flushes, etcd for one
         rows.extend(self.requests(&pair, "serve_put_1", 2.0, puts, 1, "KV/Put", put));
         rows.extend(self.requests(
             &pair,
@@ -248,7 +246,7 @@ impl Bench {
         self.figures(rows, pair, loaded);
     }
 
-    /// One row of requests; none if it is not wanted.
+    /// One row of requests. `None` if it is not selected.
     #[allow(clippy::too_many_arguments)]
     fn requests(
         &self,
@@ -260,7 +258,7 @@ impl Bench {
         method: &'static str,
         message: impl Fn(u64) -> Bytes + Clone + Send + Sync + 'static,
     ) -> Option<Row> {
-        if !self.wants(&[name]) {
+        if !self.selects(&[name]) {
             return None;
         }
         let round = |client: &Client| {
@@ -278,9 +276,8 @@ impl Bench {
             |client: &Client, watches| pair.runtime.block_on(client.watch(b"watched", watches));
         let message = Bytes::from([field(1, b"watched"), field(2, &VALUE)].concat());
         let n = 200 * self.scale;
-        if self.wants(&["serve_watch_latency"]) {
-            // from the put being sent to its event: the put's own answer may come before or after
-            // it
+        if self.selects(&["serve_watch_latency"]) {
+            // from the sending of the put to its event: the response may come before or after it
             let round = |client: &Client, watching: &mut Watching| {
                 pair.runtime.block_on(async {
                     let mut took = Duration::ZERO;
@@ -298,14 +295,14 @@ impl Bench {
             };
             let (mut ours, mut theirs) = (watch(&pair.ours, 1), watch(&pair.theirs, 1));
             let row = Row::new("serve_watch_latency", "etcd 3.5.1", 1.0, n, VALUE.len())
-                .note("a put to its event");
+                .note("from a put to its event");
             rows.push(row.rounds(
                 ROUNDS,
                 || round(&pair.ours, &mut ours),
                 || round(&pair.theirs, &mut theirs),
             ));
         }
-        if self.wants(&["serve_watch_fanout"]) {
+        if self.selects(&["serve_watch_fanout"]) {
             let n = 640 * self.scale;
             let round = |client: &Client, watching: &mut Watching| {
                 let message = message.clone();
@@ -324,7 +321,7 @@ impl Bench {
                 n * WATCHES as u64,
                 VALUE.len(),
             );
-            let row = row.note(format!("an event of one of {WATCHES} watches"));
+            let row = row.note(format!("per event, one for each of {WATCHES} watches"));
             rows.push(row.rounds(
                 ROUNDS,
                 || round(&pair.ours, &mut ours),
@@ -333,7 +330,7 @@ impl Bench {
         }
     }
 
-    /// What they take when idle, and from their start to the first put.
+    /// The memory of the servers when idle, and the time from their start to the first put.
     fn figures(&self, rows: &mut Vec<Row>, pair: Pair, loaded: [u64; 2]) {
         let Pair {
             runtime,
@@ -344,7 +341,7 @@ impl Bench {
             served,
         } = pair;
         drop((ours, theirs));
-        if self.wants(&["serve_memory"]) {
+        if self.selects(&["serve_memory"]) {
             let after = private_bytes(&served)[0] / 1_000_000;
             let reached = if loaded[0] < 20_000_000 {
                 "reached"
@@ -352,7 +349,7 @@ impl Bench {
                 "SHORT"
             };
             let note = format!(
-                "private bytes with {KEYS} keys just put; ours under 20 MB: {reached}; after the rows above: {after} MB"
+                "private bytes after {KEYS} puts; ours under 20 MB: {reached}; after the rows above: {after} MB"
             );
             rows.push(
                 Row::new("serve_memory", "etcd 3.5.1", 1.0, 1, VALUE.len())
@@ -362,7 +359,7 @@ impl Bench {
         }
         let ports = served.each_ref().map(|served| served.port);
         served.into_iter().for_each(Served::stop);
-        if !self.wants(&["serve_start"]) {
+        if !self.selects(&["serve_start"]) {
             return;
         }
         let round = |command: &mut Command, port| {
@@ -373,7 +370,7 @@ impl Bench {
         };
         let mut slowest = Duration::ZERO;
         let row = Row::new("serve_start", "etcd 3.5.1", 1.0, 1, VALUE.len()).note(format!(
-            "from the start to the first put, with {KEYS} keys; ours is to be under 50 ms"
+            "from the start to the first put, with {KEYS} keys; the goal for libkv is 50 ms"
         ));
         let ours = || {
             let took = round(&mut kv_serve(&programs[0], &stores[0], ports[0]), ports[0]);
@@ -384,7 +381,7 @@ impl Bench {
             round(&mut etcd(&programs[1], &stores[1], ports[1]), ports[1])
         }));
         println!(
-            "slowest start of ours to the first put: {:.1} ms",
+            "slowest start of libkv to the first put: {:.1} ms",
             slowest.as_secs_f64() * 1e3
         );
     }

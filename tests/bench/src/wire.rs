@@ -1,5 +1,5 @@
-//! The lightest client of etcd's protocol: one HTTP/2 connection on one thread, messages written by
-//! hand, so that the server is what is measured.
+//! A minimal client of etcd's protocol: one HTTP/2 connection on one thread, messages encoded by
+//! hand. So the measured time is that of the server.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use h2::{RecvStream, SendStream};
 use http::Request;
 use tokio::net::TcpStream;
 
-/// What the server may send ahead: more than any answer here, so that it never waits for us.
+/// The flow-control window: larger than any response here, so that the server never waits for this
+/// client.
 const WINDOW_BYTES: u32 = 64 << 20;
 
 /// A connection.
@@ -21,7 +22,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects; within a runtime, which keeps the connection going.
+    /// Connects. A task of the current runtime drives the connection.
     pub async fn connect(port: u16) -> std::io::Result<Client> {
         let stream = TcpStream::connect(("127.0.0.1", port)).await?;
         stream.set_nodelay(true)?;
@@ -32,7 +33,7 @@ impl Client {
             .await
             .map_err(std::io::Error::other)?;
         tokio::spawn(async move {
-            // how it ended is seen by whoever waits for an answer
+            // requests that wait for a response get the error
             let _ = connection.await;
         });
         Ok(Client {
@@ -41,7 +42,7 @@ impl Client {
         })
     }
 
-    /// Begins a request; `last` if nothing more is said.
+    /// Begins a request. `last` if no more messages follow.
     async fn begin(
         &self,
         method: &str,
@@ -58,20 +59,20 @@ impl Client {
             .clone()
             .ready()
             .await
-            .expect("the connection stands");
+            .expect("the connection is open");
         let (response, mut stream) = send
             .send_request(request, false)
-            .expect("the connection stands");
+            .expect("the connection is open");
         stream
             .send_data(frame(&message), last)
-            .expect("the stream stands");
+            .expect("the stream is open");
         (response, stream)
     }
 
-    /// Asks, and answers the message that comes.
+    /// Sends a request and returns the message of its response.
     pub async fn call(&self, method: &str, message: Bytes) -> Bytes {
         let (response, _stream) = self.begin(method, message, true).await;
-        let response = response.await.expect("an answer");
+        let response = response.await.expect("a response");
         let status = |headers: &http::HeaderMap| {
             if let Some(status) = headers.get("grpc-status").filter(|status| *status != "0") {
                 panic!(
@@ -96,23 +97,23 @@ impl Client {
         message
     }
 
-    /// Asks `total` times, `at_once` at a time.
+    /// Sends `total` requests, `at_once` at a time.
     pub async fn many<F>(&self, method: &'static str, total: u64, at_once: u64, message: F)
     where
         F: Fn(u64) -> Bytes + Send + Sync + 'static,
     {
         let message = Arc::new(message);
-        let mut going = tokio::task::JoinSet::new();
+        let mut requests = tokio::task::JoinSet::new();
         for worker in 0..at_once {
             let (client, message) = (self.clone(), message.clone());
-            going.spawn(async move {
+            requests.spawn(async move {
                 for number in (worker..total).step_by(at_once as usize) {
                     client.call(method, message(number)).await;
                 }
             });
         }
-        while let Some(done) = going.join_next().await {
-            done.expect("it was answered");
+        while let Some(done) = requests.join_next().await {
+            done.expect("a response");
         }
     }
 
@@ -123,15 +124,19 @@ impl Client {
         for _ in 1..watches {
             stream
                 .send_data(frame(&create), false)
-                .expect("the stream stands");
+                .expect("the stream is open");
         }
-        let response = response.await.expect("an answer");
+        let response = response.await.expect("a response");
         let mut watching = Watching {
             messages: Messages::new(response.into_body()),
             _stream: stream,
         };
         for _ in 0..watches {
-            let message = watching.messages.next().await.expect("it is created");
+            let message = watching
+                .messages
+                .next()
+                .await
+                .expect("a response to the creation");
             assert!(fields(&message).contains(&(3, Some(1))), "not created");
         }
         watching
@@ -141,7 +146,7 @@ impl Client {
 /// Watches on one stream.
 pub struct Watching {
     messages: Messages,
-    /// As long as this lives more could be said.
+    /// Keeps the client's side of the stream open.
     _stream: SendStream<Bytes>,
 }
 
@@ -150,7 +155,7 @@ impl Watching {
     pub async fn events(&mut self, count: usize) {
         let mut seen = 0;
         while seen < count {
-            let message = self.messages.next().await.expect("the watch stands");
+            let message = self.messages.next().await.expect("the watch is open");
             seen += fields(&message)
                 .iter()
                 .filter(|(number, _)| *number == 11)
@@ -160,7 +165,7 @@ impl Watching {
     }
 }
 
-/// The messages of an answer, cut at their lengths.
+/// The messages of a response.
 struct Messages {
     stream: RecvStream,
     bytes: BytesMut,
@@ -184,17 +189,17 @@ impl Messages {
                     return Some(self.bytes.split_to(5 + length).freeze().slice(5..));
                 }
             }
-            let chunk = self.stream.data().await?.expect("the stream stands");
+            let chunk = self.stream.data().await?.expect("the stream is open");
             self.stream
                 .flow_control()
                 .release_capacity(chunk.len())
-                .expect("what came");
+                .expect("capacity of received data");
             self.bytes.extend_from_slice(&chunk);
         }
     }
 }
 
-/// A message as gRPC sends it.
+/// A message with gRPC's prefix.
 fn frame(message: &[u8]) -> Bytes {
     let mut out = BytesMut::with_capacity(5 + message.len());
     out.put_u8(0);
@@ -220,7 +225,7 @@ pub fn field(number: u64, bytes: &[u8]) -> Bytes {
     out.into()
 }
 
-/// The fields of a message: their places and, of a number, its value.
+/// The fields of a message: their numbers, and the values of those that are integers.
 fn fields(message: &[u8]) -> Vec<(u64, Option<u64>)> {
     let mut rest = message;
     let mut read = |skip: u64| -> Option<u64> {
@@ -250,7 +255,7 @@ fn fields(message: &[u8]) -> Vec<(u64, Option<u64>)> {
     found
 }
 
-/// What a server's first answer takes: connects as soon as it listens, and puts.
+/// Connects as soon as the server listens, and makes the first put.
 pub async fn first_put(port: u16) -> Client {
     loop {
         if let Ok(client) = Client::connect(port).await {
@@ -266,7 +271,7 @@ pub async fn first_put(port: u16) -> Client {
     }
 }
 
-/// Figures of a process that the system keeps, by name, in bytes: `RssAnon` and others.
+/// The sizes in `/proc/PID/status` by name, in bytes: `RssAnon` and others.
 pub fn memory(pid: u32) -> HashMap<String, u64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = |line: &str| {

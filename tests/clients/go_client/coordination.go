@@ -31,7 +31,7 @@ func leases(ctx context.Context, client *clientv3.Client, c *check.Counts) {
 	c.Equal("keep alive once", []any{once.ID, once.TTL}, []any{clientv3.LeaseID(id), int64(60)})
 	c.Equal("all leases", check.Must(client.Leases(ctx)).Leases, []clientv3.LeaseStatus{{ID: id}})
 	check.Must(client.Revoke(ctx, id))
-	c.Equal("a revoked lease takes its keys", check.Must(client.Get(ctx, "l/a")).Count, int64(0))
+	c.Equal("revoke deletes the keys of the lease", check.Must(client.Get(ctx, "l/a")).Count, int64(0))
 	_, err := client.Revoke(ctx, id)
 	c.Equal("revoked twice", err, rpctypes.ErrLeaseNotFound)
 	_, err = client.KeepAliveOnce(ctx, id)
@@ -60,23 +60,24 @@ func locks(ctx context.Context, client *clientv3.Client, c *check.Counts) {
 	c.Equal("a txn of the owner", owner.Succeeded, true)
 	waiting := make(chan error, 1)
 	go func() { waiting <- second.Lock(ctx) }()
-	check.Until(ctx, "a second in line", func() bool {
+	check.Until(ctx, "a second key in the queue", func() bool {
 		return check.Must(client.Get(ctx, "lock/", clientv3.WithPrefix(), clientv3.WithCountOnly())).Count == 2
 	})
 	c.Equal("unlock", first.Unlock(ctx), nil)
-	c.Equal("the next in line has it", check.Next(ctx, waiting), nil)
+	c.Equal("the next in the queue acquires it", check.Next(ctx, waiting), nil)
 	c.Equal("unlocked twice", first.Unlock(ctx), concurrency.ErrLockReleased)
 	go func() { waiting <- first.Lock(ctx) }()
-	check.Until(ctx, "a second in line", func() bool {
+	check.Until(ctx, "a second key in the queue", func() bool {
 		return check.Must(client.Get(ctx, "lock/", clientv3.WithPrefix(), clientv3.WithCountOnly())).Count == 2
 	})
 	c.Equal("a session ends", two.Close(), nil)
-	c.Equal("its lock goes on", check.Next(ctx, waiting), nil)
+	c.Equal("its lock is passed on", check.Next(ctx, waiting), nil)
 	exclusion(ctx, client, c)
 	serverLock(ctx, client, c)
 }
 
-// Read, add one and write, 4 x 5 times: without the lock some additions would be lost.
+// Four sessions read, add one and write, five times each. Without the lock some additions would be
+// lost.
 func exclusion(ctx context.Context, client *clientv3.Client, c *check.Counts) {
 	check.Must(client.Put(ctx, "counter", "0"))
 	var group sync.WaitGroup
@@ -126,8 +127,8 @@ func serverLock(ctx context.Context, client *clientv3.Client, c *check.Counts) {
 	c.Equal("the server's unlock", check.Must(client.Get(ctx, "server/", clientv3.WithPrefix())).Count, int64(0))
 }
 
-func value(answer *clientv3.GetResponse) string {
-	return string(answer.Kvs[0].Value)
+func value(response *clientv3.GetResponse) string {
+	return string(response.Kvs[0].Value)
 }
 
 func elections(ctx context.Context, client *clientv3.Client, c *check.Counts) {
@@ -143,7 +144,7 @@ func elections(ctx context.Context, client *clientv3.Client, c *check.Counts) {
 	c.Equal("observe has the new value", value(check.Next(ctx, observed)), "still first")
 	waiting := make(chan error, 1)
 	go func() { waiting <- second.Campaign(ctx, "second") }()
-	check.Until(ctx, "a second in line", func() bool {
+	check.Until(ctx, "a second key in the queue", func() bool {
 		return check.Must(client.Get(ctx, "election/", clientv3.WithPrefix(), clientv3.WithCountOnly())).Count == 2
 	})
 	c.Equal("resign", first.Resign(ctx), nil)
@@ -151,7 +152,7 @@ func elections(ctx context.Context, client *clientv3.Client, c *check.Counts) {
 	c.Equal("observe has the new leader", value(check.Next(ctx, observed)), "second")
 	c.Equal("proclaim without leading", first.Proclaim(ctx, "no"), concurrency.ErrElectionNotLeader)
 	go func() { waiting <- first.Campaign(ctx, "first again") }()
-	check.Until(ctx, "a second in line", func() bool {
+	check.Until(ctx, "a second key in the queue", func() bool {
 		return check.Must(client.Get(ctx, "election/", clientv3.WithPrefix(), clientv3.WithCountOnly())).Count == 2
 	})
 	c.Equal("the leader's session ends", two.Close(), nil)
@@ -160,7 +161,8 @@ func elections(ctx context.Context, client *clientv3.Client, c *check.Counts) {
 	c.Equal("a resumed election proclaims", resumed.Proclaim(ctx, "resumed"), nil)
 }
 
-// The election service of the server, over gRPC. The leases outlive the test, so that an expiry cannot wake a stream.
+// The election service of the server, over gRPC. The leases outlive the test, so that an expiry
+// cannot wake a stream.
 func serverElections(ctx context.Context, client *clientv3.Client, c *check.Counts) {
 	remote := v3electionpb.NewElectionClient(client.ActiveConnection())
 	lease := int64(check.Must(client.Grant(ctx, 600)).ID)
@@ -173,11 +175,11 @@ func serverElections(ctx context.Context, client *clientv3.Client, c *check.Coun
 	go func() {
 		defer close(observed)
 		for {
-			answer, err := stream.Recv()
+			response, err := stream.Recv()
 			if err != nil {
 				return
 			}
-			observed <- string(answer.Kv.Value)
+			observed <- string(response.Kv.Value)
 		}
 	}()
 	c.Equal("observe begins with the leader", check.Next(ctx, observed), "1")
@@ -189,7 +191,7 @@ func serverElections(ctx context.Context, client *clientv3.Client, c *check.Coun
 	c.Equal("observe has the new leader", check.Next(ctx, observed), "3")
 }
 
-// Money moves between accounts, from four sides: the sum stays.
+// Four clients transfer amounts between accounts. The sum must not change.
 func stm(ctx context.Context, client *clientv3.Client, c *check.Counts) {
 	for account := range 5 {
 		check.Must(client.Put(ctx, fmt.Sprintf("stm/%d", account), "100"))
@@ -228,7 +230,7 @@ func stm(ctx context.Context, client *clientv3.Client, c *check.Counts) {
 		return nil
 	}, concurrency.WithAbortContext(ctx)))
 	c.Equal("a new key and a deletion", made.Succeeded, true)
-	c.Equal("what it left", []any{pairs(check.Must(client.Get(ctx, "stm/new")).Kvs), check.Must(client.Get(ctx, "stm/0")).Count},
+	c.Equal("the new key, and the deleted key", []any{pairs(check.Must(client.Get(ctx, "stm/new")).Kvs), check.Must(client.Get(ctx, "stm/0")).Count},
 		[]any{[]string{"stm/new=made"}, int64(0)})
 }
 

@@ -12,7 +12,8 @@ import (
 	"libkv/tests/check"
 )
 
-// What the client's module builds on its calls: a prefix for all keys, a mirror, and a cache of keys that are leased.
+// The helpers of the client's module: a prefix for all keys, a mirror, and a cache with leases on
+// keys.
 func helpers(ctx context.Context, client *clientv3.Client, c *check.Counts) {
 	within := namespace.NewKV(client, "ns/")
 	check.Must(within.Put(ctx, "a", "1"))
@@ -21,15 +22,15 @@ func helpers(ctx context.Context, client *clientv3.Client, c *check.Counts) {
 
 	base := check.Must(client.Put(ctx, "mirror/a", "1")).Header.Revision
 	syncer := mirror.NewSyncer(client, "mirror/", base)
-	answers, errors := syncer.SyncBase(ctx)
+	responses, errors := syncer.SyncBase(ctx)
 	kvs := []*mvccpb.KeyValue{}
-	for answer := range answers {
-		kvs = append(kvs, answer.Kvs...)
+	for response := range responses {
+		kvs = append(kvs, response.Kvs...)
 	}
-	c.Equal("what a mirror begins with", []any{pairs(kvs), <-errors}, []any{[]string{"mirror/a=1"}, error(nil)})
+	c.Equal("the first copy of a mirror", []any{pairs(kvs), <-errors}, []any{[]string{"mirror/a=1"}, error(nil)})
 	check.Must(client.Put(ctx, "mirror/b", "2"))
 	check.Must(client.Delete(ctx, "mirror/a"))
-	c.Equal("what it goes on with", collect(ctx, syncer.SyncUpdates(ctx), 2), []string{"PUT mirror/b=2", "DELETE mirror/a="})
+	c.Equal("the updates of a mirror", collect(ctx, syncer.SyncUpdates(ctx), 2), []string{"PUT mirror/b=2", "DELETE mirror/a="})
 
 	one, closeOne, err := leasing.NewKV(client, "leases/")
 	check.Must(0, err)
@@ -38,7 +39,7 @@ func helpers(ctx context.Context, client *clientv3.Client, c *check.Counts) {
 	check.Must(0, err)
 	defer closeTwo()
 	check.Must(client.Put(ctx, "leased", "1"))
-	c.Equal("a get that leases the key", pairs(check.Must(one.Get(ctx, "leased")).Kvs), []string{"leased=1"})
+	c.Equal("a get that caches the key", pairs(check.Must(one.Get(ctx, "leased")).Kvs), []string{"leased=1"})
 	check.Must(two.Put(ctx, "leased", "2"))
-	c.Equal("a write of the other revokes it", pairs(check.Must(one.Get(ctx, "leased")).Kvs), []string{"leased=2"})
+	c.Equal("a write of the other client ends the caching", pairs(check.Must(one.Get(ctx, "leased")).Kvs), []string{"leased=2"})
 }

@@ -62,8 +62,8 @@ func transactions(ctx context.Context, client *clientv3.Client, c *check.Counts)
 	}
 	done := commit()
 	c.Equal("then", []any{done.Succeeded, len(done.Responses)}, []any{true, 3})
-	c.Equal("a get sees the put before it", pairs(done.Responses[1].GetResponseRange().Kvs), []string{"t/b=then"})
-	c.Equal("compares of a nested txn see the state before", done.Responses[2].GetResponseTxn().Succeeded, false)
+	c.Equal("a get after a put of the same key", pairs(done.Responses[1].GetResponseRange().Kvs), []string{"t/b=then"})
+	c.Equal("compares of a nested txn use the state before the txn", done.Responses[2].GetResponseTxn().Succeeded, false)
 	done = commit()
 	c.Equal("else", []any{done.Succeeded, pairs(done.Responses[0].GetResponseRange().Kvs)},
 		[]any{false, []string{"t/a=1"}})
@@ -81,7 +81,7 @@ func transactions(ctx context.Context, client *clientv3.Client, c *check.Counts)
 		[]any{128, one.Header.Revision, one.Header.Revision})
 }
 
-// chunks has the sizes of a stream's messages, all their pairs, and the last message.
+// chunks returns the sizes of a stream's messages, all their pairs, and the last message.
 func chunks(ctx context.Context, stream clientv3.GetStreamChan) (sizes []int, kvs []string, last clientv3.RangeStreamResponse) {
 	for {
 		select {
@@ -132,7 +132,7 @@ func streams(ctx context.Context, client *clientv3.Client, c *check.Counts) {
 	}
 	for message := range check.Must(client.GetStream(ctx, "s/", clientv3.WithPrefix())) {
 		if len(message.Kvs) == 0 || string(message.Kvs[len(message.Kvs)-1].Key) != "s/59" {
-			c.Equal("a message before the last has pairs alone", []any{message.Header == nil, message.Count, message.More},
+			c.Equal("a message before the last has only pairs", []any{message.Header == nil, message.Count, message.More},
 				[]any{true, int64(0), false})
 		}
 	}
@@ -142,7 +142,7 @@ func streams(ctx context.Context, client *clientv3.Client, c *check.Counts) {
 		clientv3.WithSort(clientv3.SortByModRevision, clientv3.SortNone))))
 	c.Equal("a target without an order", err, nil)
 	if err == nil {
-		c.Equal("its pairs", pairs(unordered.Kvs), []string{"s/00=0", "s/01=1", "s/02=2"})
+		c.Equal("the pairs without an order", pairs(unordered.Kvs), []string{"s/00=0", "s/01=1", "s/02=2"})
 	}
 	streamRefusals(ctx, client, c)
 }
@@ -164,7 +164,8 @@ func streamRefusals(ctx context.Context, client *clientv3.Client, c *check.Count
 	c.Equal("a future revision", refused(clientv3.WithRev(1_000_000)), rpctypes.ErrFutureRev)
 }
 
-// A list that a watch continues: 30 MB, so that the stream cannot end before its client reads on.
+// A list that a watch continues. It has 30 MB, so that the stream cannot end before its client
+// reads on.
 func streamDuringWrites(ctx context.Context, client *clientv3.Client, c *check.Counts) {
 	var opened int64
 	for i := range 150 {

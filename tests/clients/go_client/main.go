@@ -1,4 +1,4 @@
-// go_client HOST PORT: etcd's own client for Go, unmodified.
+// go_client HOST PORT: tests etcd's own client for Go, unmodified.
 package main
 
 import (

@@ -13,12 +13,12 @@ import (
 )
 
 // events has one "TYPE key=value" per event.
-func events(answer clientv3.WatchResponse) []string {
-	if err := answer.Err(); err != nil {
+func events(response clientv3.WatchResponse) []string {
+	if err := response.Err(); err != nil {
 		check.Stop(err)
 	}
 	texts := []string{}
-	for _, event := range answer.Events {
+	for _, event := range response.Events {
 		texts = append(texts, event.Type.String()+" "+pairs([]*mvccpb.KeyValue{event.Kv})[0])
 	}
 	return texts
@@ -58,25 +58,25 @@ func watches(ctx context.Context, client *clientv3.Client, c *check.Counts) {
 	c.Equal("a cancelled watch is closed", true, true)
 }
 
-// A progress answer has the revision up to which the watcher has everything. etcd is silent while a watcher
-// of the stream is behind, so the request is repeated.
+// A progress response has the revision up to which the watcher has received every event. etcd does
+// not respond while a watcher of the stream is behind, so the request is repeated.
 func progress(ctx context.Context, client *clientv3.Client, c *check.Counts, inner context.Context, watch clientv3.WatchChan) {
 	now := check.Must(client.Put(ctx, "elsewhere", "")).Header.Revision
 	again := time.NewTicker(200 * time.Millisecond)
 	defer again.Stop()
-	var answer clientv3.WatchResponse
-	for answer.Header.GetRevision() < now {
+	var response clientv3.WatchResponse
+	for response.Header.GetRevision() < now {
 		if err := client.RequestProgress(inner); err != nil {
 			check.Stop(err)
 		}
 		select {
-		case answer = <-watch:
+		case response = <-watch:
 		case <-again.C:
 		case <-ctx.Done():
 			check.Stop(ctx.Err())
 		}
 	}
-	c.Equal("progress", []any{answer.IsProgressNotify(), answer.Header.Revision}, []any{true, now})
+	c.Equal("progress", []any{response.IsProgressNotify(), response.Header.Revision}, []any{true, now})
 	check.Must(client.Put(ctx, "w/after", "2"))
 	c.Equal("an event after progress", collect(ctx, watch, 1), []string{"PUT w/after=2"})
 }
@@ -89,9 +89,9 @@ func filters(ctx context.Context, client *clientv3.Client, c *check.Counts) {
 	puts := client.Watch(ctx, "w/f", clientv3.WithRev(from), clientv3.WithFilterDelete())
 	c.Equal("no_delete", collect(ctx, puts, 3), []string{"PUT w/f=1", "PUT w/f=2", "PUT w/f=3"})
 	deletes := client.Watch(ctx, "w/f", clientv3.WithRev(from), clientv3.WithFilterPut(), clientv3.WithPrevKV())
-	answer := check.Next(ctx, deletes)
-	c.Equal("no_put", events(answer), []string{"DELETE w/f="})
-	c.Equal("prev_kv of a deletion", pairs([]*mvccpb.KeyValue{answer.Events[0].PrevKv}), []string{"w/f=2"})
+	response := check.Next(ctx, deletes)
+	c.Equal("no_put", events(response), []string{"DELETE w/f="})
+	c.Equal("prev_kv of a deletion", pairs([]*mvccpb.KeyValue{response.Events[0].PrevKv}), []string{"w/f=2"})
 	now := check.Must(client.Get(ctx, "w/f")).Header.Revision
 	future := client.Watch(ctx, "w/f", clientv3.WithRev(now+2))
 	check.Must(client.Put(ctx, "w/f", "too early"))
@@ -119,8 +119,8 @@ func fragments(ctx context.Context, client *clientv3.Client, c *check.Counts) {
 		watch := client.Watch(inner, "f/", append(row.options, clientv3.WithPrefix(), clientv3.WithRev(from))...)
 		seen, whole := []string{}, true
 		for len(seen) < len(should) {
-			answer := check.Next(ctx, watch)
-			seen = append(seen, events(answer)...)
+			response := check.Next(ctx, watch)
+			seen = append(seen, events(response)...)
 			whole = whole && len(seen)%2 == 0
 		}
 		c.Equal(row.name+": all events in order", seen, should)
@@ -146,11 +146,11 @@ func compaction(ctx context.Context, client *clientv3.Client, c *check.Counts) {
 	c.Equal("compacted twice", err, rpctypes.ErrCompacted)
 	_, err = client.Compact(ctx, last+100)
 	c.Equal("compacted in the future", err, rpctypes.ErrFutureRev)
-	answer := check.Next(ctx, client.Watch(ctx, "c/a", clientv3.WithRev(first)))
-	c.Equal("a watch of the compacted past", []any{answer.Canceled, answer.CompactRevision, rejection(answer.Err())},
+	response := check.Next(ctx, client.Watch(ctx, "c/a", clientv3.WithRev(first)))
+	c.Equal("a watch of the compacted past", []any{response.Canceled, response.CompactRevision, rejection(response.Err())},
 		[]any{true, last, rpctypes.ErrCompacted.Error()})
 	from := client.Watch(ctx, "c/a", clientv3.WithRev(last))
 	c.Equal("a watch from the compacted revision", collect(ctx, from, 1), []string{"PUT c/a=3"})
 	check.Must(client.Put(ctx, "c/quiet", "1"))
-	c.Equal("a watch that had nothing to see lives on", collect(ctx, quiet, 1), []string{"PUT c/quiet=1"})
+	c.Equal("a watch without matching events survives a compaction", collect(ctx, quiet, 1), []string{"PUT c/quiet=1"})
 }

@@ -1,5 +1,5 @@
-/* The conformance driver of C: `driver STORE [limits=etcd]` reads one step a line, executes it through
- * kv.h, and prints the response as a line. tests/conformance/README.md describes the language. */
+/* The conformance driver of C: `driver STORE [limits=etcd]` reads one step a line, executes it with
+ * kv.h and prints the response as a line. tests/conformance/README.md describes the language. */
 #define _POSIX_C_SOURCE 200809L
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,24 +7,24 @@
 
 #include "kv.h"
 
-/* Where the manual clock starts, how long `next`, `idle` and `resume` wait, and the TTL of
- * what `lock` and `campaign` hold. */
+/* The start of the manual clock, the time limit of `next`, `idle` and `resume`, and the TTL of locks
+ * and elections. */
 #define CLOCK_START_MS INT64_C(1000000000000)
-#define PATIENCE_MS 20000
+#define WAIT_LIMIT_MS 20000
 #define CLAIM_TTL_SECONDS 60
 
 static kv_db *db;
-static kv_clock *hand;
+static kv_clock *manual_clock;
 static kv_error *error;
 static const char *store;
 static kv_options options = KV_OPTIONS_INIT;
 
-/* The words of the step, and the next of them. */
+/* The words of the step, and the index of the next one. */
 static char **words;
 static size_t word_count, word_at;
 
 static void die(const char *what, const char *word) {
-    printf("driver: %s: %s\n", what, word ? word : "the step ends too early");
+    printf("driver: %s: %s\n", what, word ? word : "incomplete step");
     exit(2);
 }
 
@@ -34,7 +34,7 @@ static const char *peek(void) {
 
 static const char *next(void) {
     const char *word = peek();
-    if (!word) die("a word is missing", NULL);
+    if (!word) die("missing word", NULL);
     word_at++;
     return word;
 }
@@ -46,11 +46,11 @@ static int is(const char *word, const char *text) {
 static int64_t number(const char *text) {
     char *end;
     long long n = strtoll(text, &end, 10);
-    if (end == text || *end) die("no number", text);
+    if (end == text || *end) die("not a number", text);
     return (int64_t)n;
 }
 
-/* What the words of the step took; freed after it. */
+/* Memory of the current step, freed after it. */
 static char **taken;
 static size_t taken_count, taken_room;
 
@@ -60,7 +60,7 @@ static char *take(size_t len) {
     return taken[taken_count++] = out;
 }
 
-/* `_` is no bytes, `*N` is N times x, `\hh` one byte. */
+/* `_` is empty, `*N` is N times x, `\hh` one byte. */
 static kv_bytes bytes(const char *text, size_t len) {
     char *out;
     size_t n = 0, i;
@@ -202,7 +202,7 @@ static kv_put_options put_options(void) {
         else if (is(name, "prev_kv")) o.prev_kv = KV_YES;
         else if (is(name, "ignore_value")) o.ignore_value = KV_YES;
         else if (is(name, "ignore_lease")) o.ignore_lease = KV_YES;
-        else die("no option of put", name);
+        else die("not an option of put", name);
     }
     return o;
 }
@@ -212,7 +212,7 @@ static kv_delete_options delete_options(void) {
     const char *name, *value;
     while ((name = option(&value))) {
         if (is(name, "prev_kv")) o.prev_kv = KV_YES;
-        else die("no option of delete", name);
+        else die("not an option of delete", name);
     }
     return o;
 }
@@ -222,7 +222,7 @@ static int32_t one_of(const char *value, const char *const *names) {
     for (i = 0; names[i]; i++) {
         if (is(value, names[i])) return i;
     }
-    die("no such name", value);
+    die("unknown name", value);
     return -1;
 }
 
@@ -246,7 +246,7 @@ static kv_range_options range_options(void) {
         else if (is(name, "max_create")) o.max_create_revision = number(value);
         else if (is(name, "order")) o.sort_order = one_of(value, orders);
         else if (is(name, "target")) o.sort_target = one_of(value, sorts);
-        else die("no option of range", name);
+        else die("not an option of range", name);
     }
     return o;
 }
@@ -272,7 +272,7 @@ static void txn_op(kv_txn *txn, int32_t branch, const char *kind) {
         code = kv_txn_txn(txn, branch, nested, &error);
         kv_txn_free(nested);
     } else {
-        die("no operation of a txn", kind);
+        die("not an operation of a txn", kind);
         return;
     }
     if (code) die("an operation was refused before its txn", kv_error_message(error));
@@ -333,7 +333,7 @@ static kv_code step_get(void) {
     kv_code code;
     while ((name = option(&value))) {
         if (is(name, "revision")) revision = number(value);
-        else die("no option of get", name);
+        else die("not an option of get", name);
     }
     code = kv_get(db, key, revision, &kv, &error);
     if (!code && kv) {
@@ -391,7 +391,7 @@ static kv_code step_compact(void) {
     return code;
 }
 
-/* Steps that return item by item are collected first: an error in the middle is the whole response. */
+/* The items of a scan are collected before they are printed: an error replaces the response. */
 static kv_code step_scan(void) {
     kv_key_range range = range_word();
     kv_range_options o = range_options();
@@ -444,7 +444,7 @@ static kv_code step_history(void) {
     kv_code code;
     while ((name = option(&value))) {
         if (is(name, "limit")) limit = number(value);
-        else die("no option of history", name);
+        else die("not an option of history", name);
     }
     code = kv_history(db, key, limit, &events, &error);
     return show_events(code, events);
@@ -499,7 +499,7 @@ static kv_code step_status(void) {
 static int32_t alarm_kind(const char *word) {
     if (is(word, "NOSPACE")) return KV_ALARM_NOSPACE;
     if (is(word, "CORRUPT")) return KV_ALARM_CORRUPT;
-    die("no kind of alarm", word);
+    die("not a kind of alarm", word);
     return 0;
 }
 
@@ -526,7 +526,7 @@ static void alarm_options(uint64_t *member, int32_t *kind) {
     while ((name = option(&value))) {
         if (is(name, "member")) *member = strtoull(value, NULL, 10);
         else if (is(name, "kind")) *kind = alarm_kind(value);
-        else die("no option of an alarm", name);
+        else die("not an option of an alarm", name);
     }
 }
 
@@ -564,15 +564,15 @@ static kv_code step_check(void) {
 }
 
 static kv_code step_lease_grant(void) {
-    int64_t ttl = number(next()), asked = 0, id = 0;
+    int64_t ttl = number(next()), requested = 0, id = 0;
     const char *name, *value;
     kv_code code;
     while ((name = option(&value))) {
-        if (is(name, "id")) asked = number(value);
-        else die("no option of lease_grant", name);
+        if (is(name, "id")) requested = number(value);
+        else die("not an option of lease_grant", name);
     }
-    code = kv_lease_grant(db, ttl, asked, &id, &ttl, &error);
-    if (!code && asked == 0 && id > 0) printf("granted * %lld", (long long)ttl);
+    code = kv_lease_grant(db, ttl, requested, &id, &ttl, &error);
+    if (!code && requested == 0 && id > 0) printf("granted * %lld", (long long)ttl);
     else if (!code) printf("granted %lld %lld", (long long)id, (long long)ttl);
     return code;
 }
@@ -632,7 +632,7 @@ static kv_code step_lease_list(void) {
     return code;
 }
 
-/* The address of a cluster: it has no manual clock, and is not closed with the handle. */
+/* A cluster has no manual clock, and closing the handle does not close its store. */
 static int is_cluster(void) {
     return strstr(store, "://") != NULL && strncmp(store, "file:", 5) != 0;
 }
@@ -643,7 +643,7 @@ static kv_code step_advance(void) {
         printf("not on a cluster");
         return KV_OK;
     }
-    code = kv_clock_advance(hand, number(next()) * 1000, &error);
+    code = kv_clock_advance(manual_clock, number(next()) * 1000, &error);
     if (!code) printf("advanced");
     return code;
 }
@@ -655,7 +655,7 @@ static kv_code step_revision_at(void) {
     return code;
 }
 
-/* Watchers, locks and elections by the word that names them. */
+/* Watchers, locks and elections by their NAME in the steps. */
 static struct named {
     char *name;
     kv_watcher *watcher;
@@ -678,7 +678,7 @@ static struct named *by_name(const char *name) {
     return n;
 }
 
-static void forget_named(void) {
+static void free_named(void) {
     for (; named_count; named_count--) {
         struct named *n = &named[named_count - 1];
         free(n->name);
@@ -702,7 +702,7 @@ static kv_code step_watch(void) {
         else if (is(name, "no_put")) o.no_put = KV_YES;
         else if (is(name, "no_delete")) o.no_delete = KV_YES;
         else if (is(name, "progress")) o.progress = KV_YES;
-        else die("no option of watch", name);
+        else die("not an option of watch", name);
     }
     kv_watcher_free(n->watcher);
     n->watcher = NULL;
@@ -728,7 +728,7 @@ static kv_code step_next(void) {
     kv_watch_batch *batch = NULL;
     kv_code code;
     if (!watcher) return KV_OK;
-    code = kv_watcher_next(watcher, PATIENCE_MS, &batch, &error);
+    code = kv_watcher_next(watcher, WAIT_LIMIT_MS, &batch, &error);
     if (!code && batch) show_batch(batch);
     else if (!code) printf("nothing");
     kv_watch_batch_free(batch);
@@ -752,11 +752,11 @@ static int64_t clock_ms(void) {
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* A batch if there is one, else waits until the watcher has seen everything. */
-static kv_code settle(int want_resume) {
+/* Waits until the watcher has a batch or has delivered everything. */
+static kv_code settle(int show_resume) {
     const struct timespec moment = {0, 1000000};
     kv_watcher *watcher = watcher_word();
-    int64_t until = clock_ms() + PATIENCE_MS, resume, current;
+    int64_t until = clock_ms() + WAIT_LIMIT_MS, resume, current;
     kv_code code;
     if (!watcher) return KV_OK;
     for (;;) {
@@ -765,7 +765,7 @@ static kv_code settle(int want_resume) {
         if (!code && batch) show_batch(batch);
         kv_watch_batch_free(batch);
         if (code || batch) return code;
-        /* asked before the revision that it is held against */
+        /* read before the current revision, with which it is compared */
         resume = kv_watcher_resume_revision(watcher);
         code = current_revision(&current);
         if (code) return code;
@@ -776,7 +776,7 @@ static kv_code settle(int want_resume) {
         }
         nanosleep(&moment, NULL);
     }
-    if (want_resume) printf("resume %lld", (long long)resume);
+    if (show_resume) printf("resume %lld", (long long)resume);
     else printf("idle");
     return KV_OK;
 }
@@ -797,7 +797,7 @@ static kv_code step_cancel(void) {
     return KV_OK;
 }
 
-/* The lease's number behind the last / is `*`. */
+/* The lease id after the last / is printed as `*`. */
 static void show_claim_key(kv_bytes key) {
     size_t cut = key.len, i;
     while (cut > 0 && key.data[cut - 1] != '/') cut--;
@@ -820,7 +820,7 @@ static struct named *lock_word(kv_code *code) {
 static kv_code step_lock(void) {
     kv_code code;
     struct named *n = lock_word(&code);
-    if (!code) code = kv_lock_acquire(n->lock, PATIENCE_MS, &error);
+    if (!code) code = kv_lock_acquire(n->lock, WAIT_LIMIT_MS, &error);
     if (!code) {
         printf("locked ");
         show_claim_key(kv_lock_key(n->lock));
@@ -849,7 +849,7 @@ static kv_code step_campaign(void) {
     kv_code code;
     struct named *n = election_word(&code);
     kv_bytes value = bytes_word();
-    if (!code) code = kv_election_campaign(n->election, value, PATIENCE_MS, &error);
+    if (!code) code = kv_election_campaign(n->election, value, WAIT_LIMIT_MS, &error);
     if (!code) {
         printf("leads ");
         show_claim_key(kv_election_key(n->election));
@@ -902,7 +902,7 @@ static kv_code step_reopen(void) {
         return KV_OK;
     }
     kv_close(db);
-    forget_named();
+    free_named();
     db = NULL;
     code = kv_open(store, &options, &db, &error);
     if (!code) printf("reopened");
@@ -946,7 +946,7 @@ static void run(char *line) {
             return;
         }
     }
-    die("no step", word_count ? words[0] : "an empty line");
+    die("unknown step", word_count ? words[0] : "an empty line");
 }
 
 /* A line of any length; NULL at the end of the input. */
@@ -973,12 +973,12 @@ int main(int argc, char **argv) {
     }
     store = argv[1];
     if (argc > 2 && is(argv[2], "limits=etcd") && !is_cluster()) options.limits = KV_LIMITS_ETCD;
-    hand = kv_clock_new(CLOCK_START_MS);
-    if (!is_cluster()) options.clock = hand;
+    manual_clock = kv_clock_new(CLOCK_START_MS);
+    if (!is_cluster()) options.clock = manual_clock;
     if (kv_open(store, &options, &db, &error)) die("the store does not open", kv_error_message(error));
     while ((line = read_line())) run(line);
-    forget_named();
+    free_named();
     kv_close(db);
-    kv_clock_free(hand);
+    kv_clock_free(manual_clock);
     return 0;
 }

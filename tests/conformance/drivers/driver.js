@@ -1,7 +1,7 @@
 // The conformance driver of Node: `driver.js [--sync] STORE|ADDRESS [limits=etcd]` reads one step a
-// line, executes it, and prints the response as a line. tests/conformance/README.md describes the
-// language. The calls are those that return promises; with --sync the synchronous ones, where there
-// is one.
+// line, executes it and prints the response as a line. tests/conformance/README.md describes the
+// language. It calls the methods that return promises; with --sync the synchronous methods, where
+// one exists.
 'use strict'
 
 const readline = require('node:readline')
@@ -11,19 +11,19 @@ const sync = process.argv.includes('--sync')
 const [store, limits] = process.argv.slice(2).filter((word) => word !== '--sync')
 const CLOCK_START_MS = 1_000_000_000_000
 const clock = new libkv.Clock(CLOCK_START_MS)
-/** A cluster has no manual clock, and is not closed with the handle. */
+/** A cluster has no manual clock, and closing the handle does not close its store. */
 const isCluster = store.includes('://') && !store.startsWith('file:')
 const options = isCluster ? {} : { limits: limits?.replace('limits=', ''), clock }
-/** How long a step waits for what must come. */
-const PATIENCE = { timeoutMs: 20_000 }
+/** The time limit of a step that waits. */
+const WAIT_LIMIT = { timeoutMs: 20_000 }
 const CLAIM_TTL_SECONDS = 60
 const [watchers, locks, elections] = [new Map(), new Map(), new Map()]
 
-/** Calls `name` of the store, or its twin. */
-const ask = (name, ...given) =>
+/** Calls the method `name` of the store, or its synchronous form. */
+const call = (name, ...given) =>
   sync && db[`${name}Sync`] ? db[`${name}Sync`](...given) : db[name](...given)
 
-/** `_` is no bytes, `*N` is N times x, `\hh` one byte. */
+/** `_` is empty, `*N` is N times x, `\hh` one byte. */
 function bytes(word) {
   if (word === '_') return Buffer.alloc(0)
   if (/^\*\d+$/.test(word)) return Buffer.alloc(Number(word.slice(1)), 'x')
@@ -111,13 +111,13 @@ const event = ({ type, kv, prevKv }) =>
   (type === 'put' ? ` put:${pair(kv)}` : ` delete:${show(kv.key)}@${kv.modRevision}`) +
   (prevKv ? ` <${pair(prevKv)}` : '')
 const batch = ({ revision, events }) => `batch ${revision}${events.map(event).join('')}`
-/** The key of a lock or an election, without the number of its lease. */
+/** The key of a lock or an election, without its lease id. */
 const claimKey = (key) => show(key).replace(/(^|\/)[0-9a-f]+$/, '$1*')
 const alarms = (list) =>
   `alarms${list.map(({ kind, member }) => ` ${kind.toUpperCase()}/${member}`).join('')}`
 const side = (kv) => (kv ? pair(kv) : 'none')
 
-/** The response to a request as one line. Its members tell which response it is. */
+/** The response to a request as one line. Its members show which response it is. */
 function line(response) {
   if ('responses' in response) {
     const responses = response.responses.map((response) => ` [${line(response)}]`).join('')
@@ -136,7 +136,7 @@ async function all(iterable) {
   return items
 }
 
-/** What has this name, made if there is none. */
+/** The object with this name, made if it does not exist. */
 function named(all, name, make) {
   if (!all.has(name)) all.set(name, make())
   return all.get(name)
@@ -146,23 +146,23 @@ const election = (name) => named(elections, name, () => db.election(bytes(name),
 const watching = async ([name], step) =>
   watchers.has(name) ? step(watchers.get(name)) : `no watcher ${name}`
 
-/** What a watcher still has, or, once it has seen everything, what is to be said then. */
-async function settled(watcher, seen) {
+/** The next batch of a watcher, or `done(resumeRevision)` if it has delivered everything. */
+async function settled(watcher, done) {
   for (
-    const until = Date.now() + PATIENCE.timeoutMs;
+    const until = Date.now() + WAIT_LIMIT.timeoutMs;
     Date.now() < until;
     await new Promise((resolve) => setTimeout(resolve, 1))
   ) {
     const value = watcher.tryNext()
     if (value) return batch(value)
-    // asked before the revision that it is held against
+    // read before the current revision, with which it is compared
     const resume = watcher.resumeRevision
-    if (resume > (await ask('range', '\0', { countOnly: true })).revision) return seen(resume)
+    if (resume > (await call('range', '\0', { countOnly: true })).revision) return done(resume)
   }
   return 'nothing'
 }
 
-/** What getInto does, which does not wait, for a cluster. */
+/** getInto for a cluster: the method itself does not wait and cannot be used there. */
 async function getInto(key, buffer) {
   const { value } = (await db.get(key)) ?? {}
   if (value && value.length <= buffer.length) value.copy(buffer)
@@ -170,12 +170,12 @@ async function getInto(key, buffer) {
 }
 
 const STEPS = {
-  put: async (words) => line(await ask('put', put(words))),
-  range: async (words) => line(await ask('range', read(words))),
-  delete: async (words) => line(await ask('delete', remove(words))),
-  txn: async (words) => line(await ask('txn', txn(words))),
+  put: async (words) => line(await call('put', put(words))),
+  range: async (words) => line(await call('range', read(words))),
+  delete: async (words) => line(await call('delete', remove(words))),
+  txn: async (words) => line(await call('txn', txn(words))),
   get: async ([key, ...words]) => {
-    const kv = await ask('get', bytes(key), optionsOf(words))
+    const kv = await call('get', bytes(key), optionsOf(words))
     return kv ? `kv ${pair(kv)}` : 'none'
   },
   get_into: async ([key, size]) => {
@@ -184,9 +184,9 @@ const STEPS = {
     if (len === undefined) return 'none'
     return len > buffer.length ? `length ${len}` : `value ${show(buffer.subarray(0, len))}`
   },
-  scan: async (words) => `scan${pairs(await all(ask('scan', read(words))))}`,
+  scan: async (words) => `scan${pairs(await all(call('scan', read(words))))}`,
   compact: async ([revision, physical]) =>
-    `compact ${(await ask('compact', Number(revision), { physical: physical === 'physical' })).revision}`,
+    `compact ${(await call('compact', Number(revision), { physical: physical === 'physical' })).revision}`,
   history: async ([key, ...words]) =>
     `events${(await db.history(bytes(key), optionsOf(words))).map(event).join('')}`,
   events: async ([after, upto, word]) =>
@@ -203,7 +203,7 @@ const STEPS = {
     return alarms(await db.alarmDisarm({ ...options, kind: kind?.toLowerCase() }))
   },
   status: async () => {
-    const { revision, compactedRevision, keys } = await ask('status')
+    const { revision, compactedRevision, keys } = await call('status')
     return `status ${revision} ${compactedRevision ?? -1} ${keys ?? -1}`
   },
   check: async () => {
@@ -247,13 +247,13 @@ const STEPS = {
   watch: async ([name, word, ...words]) => {
     watchers.get(name)?.close()
     watchers.delete(name)
-    // a cluster confirms it, or refuses it
+    // the server confirms or refuses the watch
     watchers.set(name, await db.watch(range(word), optionsOf(words)).ready())
     return `watching ${name}`
   },
   next: (words) =>
     watching(words, async (watcher) => {
-      const { value } = await watcher.next(PATIENCE)
+      const { value } = await watcher.next(WAIT_LIMIT)
       return value ? batch(value) : 'nothing'
     }),
   idle: (words) => watching(words, (watcher) => settled(watcher, () => 'idle')),
@@ -266,7 +266,7 @@ const STEPS = {
     }),
   lock: async ([name]) => {
     const lock = named(locks, name, () => db.lock(bytes(name), CLAIM_TTL_SECONDS))
-    await lock.acquire(PATIENCE)
+    await lock.acquire(WAIT_LIMIT)
     return `locked ${claimKey(lock.key)} revision=${lock.revision}`
   },
   unlock: async ([name]) => {
@@ -274,9 +274,9 @@ const STEPS = {
     return 'unlocked'
   },
   campaign: async ([name, value]) => {
-    const stands = election(name)
-    await stands.campaign(bytes(value), PATIENCE)
-    return `leads ${claimKey(stands.key)} revision=${stands.revision}`
+    const candidate = election(name)
+    await candidate.campaign(bytes(value), WAIT_LIMIT)
+    return `leads ${claimKey(candidate.key)} revision=${candidate.revision}`
   },
   proclaim: async ([name, value]) => {
     await election(name).proclaim(bytes(value))
@@ -293,7 +293,7 @@ const STEPS = {
     return 'resigned'
   },
   reopen: async () => {
-    await ask('close')
+    await call('close')
     for (const named of [watchers, locks, elections]) named.clear()
     db = await open()
     return 'reopened'
@@ -307,8 +307,8 @@ async function main() {
   db = await open()
   for await (const step of readline.createInterface({ input: process.stdin })) {
     const [name, ...words] = step.split(' ').filter(Boolean)
-    const mine = isCluster && (name === 'reopen' || name === 'advance')
-    const response = mine
+    const needsStore = isCluster && (name === 'reopen' || name === 'advance')
+    const response = needsStore
       ? 'not on a cluster'
       : await STEPS[name](words).catch((error) => {
           if (!(error instanceof libkv.KvError)) throw error

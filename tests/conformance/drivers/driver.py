@@ -27,13 +27,13 @@ OPTIONS = {
     "start": "start_revision",
 }
 CLOCK_START_MS = 1_000_000_000_000
-"""Where the manual clock starts."""
-PATIENCE_SECONDS = 20
+"""The first time of the manual clock."""
+WAIT_LIMIT_SECONDS = 20
 CLAIM_TTL_SECONDS = 60
 
 
 def to_bytes(word: str) -> bytes:
-    r"""`_` is no bytes, `*N` is N times x, `\hh` one byte."""
+    r"""`_` is the empty string, `*N` is N times x, `\hh` is one byte."""
     if word == "_":
         return b""
     if word.startswith("*"):
@@ -52,7 +52,7 @@ def keys(word: str) -> dict[str, Any]:
 
 
 def options(words: list[str]) -> dict[str, Any]:
-    """The options at the head of words, which are taken away."""
+    """Remove the options at the beginning of words and return them."""
     found: dict[str, Any] = {}
     while words and words[0] != ";":
         name, equals, value = words.pop(0).partition("=")
@@ -61,7 +61,7 @@ def options(words: list[str]) -> dict[str, Any]:
 
 
 def request(kind: str, words: list[str]) -> Any:
-    """A request value from the words behind its name."""
+    """A request value from the words after its name."""
     match kind:
         case "put":
             key, value = to_bytes(words.pop(0)), to_bytes(words.pop(0))
@@ -112,7 +112,7 @@ def event(event: libkv.Event) -> str:
 
 
 def claim_key(key: bytes) -> str:
-    """A key of a lock or an election: the lease's number behind the last / is `*`."""
+    """A key of a lock or an election, with `*` for the lease id after the last /."""
     start, slash, digits = key.rpartition(b"/")
     return show(start + slash) + "*" if re.fullmatch(rb"[0-9a-f]+", digits) else show(key)
 
@@ -160,7 +160,7 @@ class Driver:
         self.loop = asyncio.new_event_loop()
         self.how: Any = libkv.aio.open if is_aio else libkv.open
         self.clock = libkv.Clock(CLOCK_START_MS)
-        # a cluster has no manual clock, and is not closed with the handle
+        # a cluster has no manual clock, and keeps running when the handle is closed
         self.is_cluster = "://" in store and not store.startswith("file:")
         self.store, self.settings = store, {} if self.is_cluster else {**settings, "clock": self.clock}
         self.db = self.open()
@@ -171,7 +171,7 @@ class Driver:
         return self.done(self.how(self.store, **self.settings))
 
     def done(self, result: Any) -> Any:
-        """What was awaited, iterated or returned."""
+        """Await or iterate a result, if it needs that."""
         if asyncio.iscoroutine(result):
             return self.loop.run_until_complete(result)
         if isinstance(result, libkv.aio.Scan):
@@ -181,7 +181,7 @@ class Driver:
         return result
 
     def within(self, call: Callable[[], Any]) -> Any:
-        """What is no coroutine but wants the loop to run."""
+        """Call a function that is not a coroutine inside the running loop."""
 
         async def called() -> Any:
             return call()
@@ -192,13 +192,13 @@ class Driver:
         return [item async for item in scan]
 
     def settled(self, watcher: Any, idle: Callable[[], str]) -> str:
-        """The next batch, or what to say once the watcher has seen everything."""
-        until = time.monotonic() + PATIENCE_SECONDS
+        """The next batch, or the text of idle() once the watcher has delivered everything."""
+        until = time.monotonic() + WAIT_LIMIT_SECONDS
         while time.monotonic() < until:
             batch = self.done(watcher.try_next())
             if batch is not None:
                 return line_of(batch)
-            resume = watcher.resume_revision  # asked before the revision that it is held against
+            resume = watcher.resume_revision  # read before the revision that it is compared with
             if resume > self.done(self.db.status()).revision:
                 return idle()
             time.sleep(0.001)
@@ -210,7 +210,7 @@ class Driver:
             which, how = keys(words.pop(0)), options(words)
             watcher = self.within(lambda: self.db.watch(**which, **how))
             if isinstance(watcher, libkv.aio.Watcher):
-                self.done(watcher.__aenter__())  # a cluster confirms it, or refuses it
+                self.done(watcher.__aenter__())  # waits until a cluster has confirmed or refused it
             self.watchers[name] = watcher
             return f"watching {name}"
         watcher = self.watchers.get(name)
@@ -218,7 +218,7 @@ class Driver:
             return f"no watcher {name}"
         match kind:
             case "next":
-                batch = self.done(watcher.next(PATIENCE_SECONDS))
+                batch = self.done(watcher.next(WAIT_LIMIT_SECONDS))
                 return "nothing" if batch is None else line_of(batch)
             case "idle":
                 return self.settled(watcher, lambda: "idle")
@@ -234,13 +234,13 @@ class Driver:
         claim = self.claims[made, name]
         match kind:
             case "lock":
-                self.done(claim.acquire(PATIENCE_SECONDS))
+                self.done(claim.acquire(WAIT_LIMIT_SECONDS))
                 return f"locked {claim_key(claim.key)} revision={claim.revision}"
             case "unlock":
                 self.done(claim.release())
                 return "unlocked"
             case "campaign":
-                self.done(claim.campaign(to_bytes(words[0]), PATIENCE_SECONDS))
+                self.done(claim.campaign(to_bytes(words[0]), WAIT_LIMIT_SECONDS))
                 return f"leads {claim_key(claim.key)} revision={claim.revision}"
             case "proclaim":
                 self.done(claim.proclaim(to_bytes(words[0])))
@@ -318,7 +318,7 @@ class Driver:
                 self.done(self.db.close())
                 self.db = self.open()
                 return "reopened"
-        return f"driver: no step {kind}"
+        return f"driver: unknown step {kind}"
 
 
 def main() -> None:

@@ -1,5 +1,5 @@
 /* follower STORE HOW FILE: watches a store and writes one line to FILE for each batch, in the form
- * that tests/conformance/src/follow.rs defines. After a kill it continues behind the last complete
+ * that tests/conformance/src/follow.rs defines. After a kill it continues after the last complete
  * line. It ends at the key `end`. HOW is all, or puts (under a/ to e). */
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,7 +43,7 @@ static void must(kv_code code, kv_error *error, const char *what)
     exit(1);
 }
 
-/* Cuts off what a kill has left of a line; returns the revision to go on from. */
+/* Removes an incomplete last line; returns the revision to continue from. */
 static int64_t resume(const char *path, FILE **out)
 {
     char *text = NULL;
@@ -64,7 +64,7 @@ static int64_t resume(const char *path, FILE **out)
         ;
     for (line = end ? end - 1 : 0; line > 0 && text[line - 1] != '\n'; line--)
         ;
-    /* written again without the rest of a line: if it is killed here, it begins from the start */
+    /* the file is rewritten without that line; if it is killed here, it starts from the beginning */
     *out = fopen(path, "wb");
     if (!*out || fwrite(text ? text : "", 1, end, *out) != end || fflush(*out)) {
         perror(path);
@@ -78,7 +78,7 @@ static int64_t resume(const char *path, FILE **out)
     }
 }
 
-static int say(FILE *out, const kv_watch_batch *batch)
+static int write_line(FILE *out, const kv_watch_batch *batch)
 {
     const kv_event *event;
     size_t i;
@@ -125,7 +125,7 @@ int main(int argc, char **argv)
     must(kv_watch(db, range, &options, &watcher, &error), error, "watch");
     while (!ended) {
         must(kv_watcher_next(watcher, KV_FOREVER, &batch, &error), error, "the next batch");
-        ended = say(out, batch);
+        ended = write_line(out, batch);
         kv_watch_batch_free(batch);
     }
     kv_watcher_free(watcher);

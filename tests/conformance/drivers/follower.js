@@ -1,6 +1,6 @@
-// follower.js STORE HOW FILE: watches a store and writes one line to FILE for each batch, in the form
-// that tests/conformance/src/follow.rs defines. After a kill it continues behind the last complete
-// line. It ends at the key `end`. HOW is all, or puts (under a/ to e).
+// follower.js STORE HOW FILE: watches a store and writes one line to FILE for each batch, in the
+// form that tests/conformance/src/follow.rs defines. After a kill it continues after the last
+// complete line. It ends at the key `end`. HOW is all, or puts (under a/ to e).
 'use strict'
 
 const fs = require('node:fs')
@@ -8,7 +8,7 @@ const zlib = require('node:zlib')
 
 const libkv = require('../../../bindings/node')
 
-function said({ revision, events }) {
+function lineOf({ revision, events }) {
   let crc = 0
   for (const { type, kv } of events) {
     const numbers = Buffer.alloc(24)
@@ -32,7 +32,7 @@ async function main([store, how, file]) {
   const puts = how === 'puts'
   const range = puts ? { start: 'a/', end: 'f' } : {}
   for await (const batch of db.watch(range, { startRevision, noDelete: puts })) {
-    fs.writeSync(out, said(batch))
+    fs.writeSync(out, lineOf(batch))
     if (batch.events.some(({ kv }) => kv.key.equals(Buffer.from('end')))) break
   }
   await db.close()

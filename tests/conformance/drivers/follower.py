@@ -1,7 +1,7 @@
 """Watch a store and write one line for each batch: follower.py STORE HOW FILE.
 
-tests/conformance/src/follow.rs defines the form of the line. After a kill it continues behind the
-last complete line. It ends at the key `end`. HOW is all, or puts (under a/ to e).
+tests/conformance/src/follow.rs defines the form of the line. After a kill the program continues
+after the last complete line. It ends at the key `end`. HOW is all, or puts (under a/ to e).
 """
 
 import sys
@@ -11,7 +11,7 @@ from pathlib import Path
 import libkv
 
 
-def said(batch: libkv.WatchBatch) -> str:
+def line_of(batch: libkv.WatchBatch) -> str:
     crc = 0
     for event in batch.events:
         kv = event.kv
@@ -33,7 +33,7 @@ def main(store: str, how: str, path: Path) -> None:
             else db.watch(start_revision=start)
         )
         for batch in watcher:
-            out.write(said(batch))
+            out.write(line_of(batch))
             out.flush()
             if any(event.kv.key == b"end" for event in batch.events):
                 return

@@ -1,5 +1,5 @@
-//! What can execute a step: the Rust API on a store, or a program that reads steps and
-//! prints responses (the drivers in other languages).
+//! Executes steps: with the Rust API on a store, or in a program that reads steps and prints
+//! responses (the drivers in other languages).
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -11,9 +11,9 @@ use libkv::*;
 
 use crate::script::{self, Step};
 
-/// The Rust face on a store, or on a cluster.
+/// The Rust API on a store or on a cluster.
 pub struct Rust {
-    /// None is a cluster: it is not reopened, and has no manual clock.
+    /// None for a cluster: it cannot be reopened and has no manual clock.
     store: Option<Store>,
     db: Db,
     watchers: HashMap<String, Watcher>,
@@ -21,7 +21,7 @@ pub struct Rust {
     elections: HashMap<Vec<u8>, Election>,
 }
 
-/// What a store is opened with, again and again.
+/// The arguments with which a store is opened and reopened.
 struct Store {
     path: PathBuf,
     options: Options,
@@ -48,8 +48,7 @@ impl Rust {
         })
     }
 
-    /// A handle on a cluster: what needs a store's own clock, or to be reopened, cannot be done
-    /// with it.
+    /// A driver for a cluster. It cannot execute `reopen` and `advance`.
     pub fn over(db: Db) -> Rust {
         let (watchers, locks, elections) = Default::default();
         Rust {
@@ -66,7 +65,7 @@ impl Rust {
         &self.db
     }
 
-    /// Does one step and returns its line.
+    /// Executes one step and returns its line.
     pub fn run(&mut self, step: &Step) -> String {
         self.step(step)
             .unwrap_or_else(|error| script::error(&error))
@@ -116,7 +115,7 @@ impl Rust {
                 self.watchers.clear();
                 self.locks.clear();
                 self.elections.clear();
-                let store = self.store.as_ref().expect("a store is reopened");
+                let store = self.store.as_ref().expect("not a cluster");
                 self.db = Db::open(&store.path, store.options.clone())?;
                 "reopened".into()
             }
@@ -128,7 +127,7 @@ impl Rust {
             Step::Advance(seconds) => {
                 self.store
                     .as_ref()
-                    .expect("a store has a manual clock")
+                    .expect("not a cluster")
                     .clock
                     .advance(seconds * 1_000);
                 "advanced".into()
@@ -164,14 +163,14 @@ impl Rust {
         }
         let (Step::Next(name) | Step::Idle(name) | Step::Resume(name) | Step::Cancel(name)) = step
         else {
-            unreachable!("{step:?} is about no watcher")
+            unreachable!("{step:?} is not a step of a watcher")
         };
         let Some(watcher) = self.watchers.get(name) else {
             return Ok(format!("no watcher {name}"));
         };
         Ok(match step {
             Step::Next(_) => watcher
-                .next(script::PATIENCE)?
+                .next(script::WAIT_LIMIT)?
                 .as_ref()
                 .map_or("nothing".into(), script::batch),
             Step::Cancel(_) => {
@@ -189,7 +188,7 @@ impl Rust {
 
     fn lock(&mut self, step: &Step) -> Result<String> {
         let (Step::Lock(name) | Step::Unlock(name)) = step else {
-            unreachable!("{step:?} is about no lock")
+            unreachable!("{step:?} is not a lock step")
         };
         if !self.locks.contains_key(name) {
             self.locks.insert(
@@ -197,12 +196,12 @@ impl Rust {
                 self.db.lock(name.as_slice(), script::CLAIM_TTL_SECONDS)?,
             );
         }
-        let lock = self.locks.get_mut(name).expect("it was just made");
+        let lock = self.locks.get_mut(name).expect("it was just inserted");
         if let Step::Unlock(_) = step {
             lock.release()?;
             return Ok("unlocked".into());
         }
-        lock.acquire(script::PATIENCE)?;
+        lock.acquire(script::WAIT_LIMIT)?;
         Ok(script::locked(lock.key(), lock.revision()))
     }
 
@@ -212,7 +211,7 @@ impl Rust {
         | Step::Leader(name)
         | Step::Resign(name)) = step
         else {
-            unreachable!("{step:?} is about no election")
+            unreachable!("{step:?} is not an election step")
         };
         if !self.elections.contains_key(name) {
             self.elections.insert(
@@ -221,10 +220,10 @@ impl Rust {
                     .election(name.as_slice(), script::CLAIM_TTL_SECONDS)?,
             );
         }
-        let election = self.elections.get_mut(name).expect("it was just made");
+        let election = self.elections.get_mut(name).expect("it was just inserted");
         Ok(match step {
             Step::Campaign(_, value) => {
-                election.campaign(value.as_slice(), script::PATIENCE)?;
+                election.campaign(value.as_slice(), script::WAIT_LIMIT)?;
                 script::leads(election.key(), election.revision())
             }
             Step::Proclaim(_, value) => {
@@ -240,28 +239,28 @@ impl Rust {
     }
 }
 
-/// What is to be said of a watcher once it has seen everything.
+/// The result of [`settled`].
 pub enum Settled {
-    /// It had something.
+    /// The next batch.
     Batch(WatchBatch),
-    /// It would go on from this revision.
+    /// The watcher has delivered everything; its resume revision.
     Idle(Revision),
-    /// It has seen too little after [`script::PATIENCE`].
+    /// The watcher is still behind after [`script::WAIT_LIMIT`].
     Never,
 }
 
-/// Waits until a watcher has a batch or has seen everything.
+/// Waits until a watcher has a batch or has delivered everything.
 ///
 /// # Errors
 ///
 /// Those of the watcher.
 pub fn settled(db: &Db, watcher: &Watcher) -> Result<Settled> {
-    let until = Instant::now() + script::PATIENCE;
+    let until = Instant::now() + script::WAIT_LIMIT;
     loop {
         if let Some(batch) = watcher.try_next()? {
             return Ok(Settled::Batch(batch));
         }
-        // asked before the revision that it is held against
+        // read before the current revision, with which it is compared
         let resume = watcher.resume_revision();
         if resume > db.range(Range::new("\0").count_only(true))?.revision {
             return Ok(Settled::Idle(resume));
@@ -273,7 +272,7 @@ pub fn settled(db: &Db, watcher: &Watcher) -> Result<Settled> {
     }
 }
 
-/// Each request by its own method, so that the methods are what is tested.
+/// Calls the method that belongs to the request, so that the methods are tested.
 fn request_through(db: &Db, request: &Request) -> Result<Response> {
     Ok(match request.clone() {
         Request::Range(range) => Response::Range(both_ranges(db, range)?),
@@ -292,7 +291,7 @@ fn request_through(db: &Db, request: &Request) -> Result<Response> {
     })
 }
 
-/// A range, once with the pairs in the response and once with each handed over.
+/// Reads a range with `range` and with `range_each`; both must return the same.
 fn both_ranges(db: &Db, range: Range) -> Result<RangeResponse> {
     let mut kvs = Vec::new();
     let each = db.range_each(&range, |pair| {
@@ -321,7 +320,7 @@ fn both_ranges(db: &Db, range: Range) -> Result<RangeResponse> {
     response
 }
 
-/// A program that reads a step a line and prints a response a line.
+/// A program that reads one step a line and prints one response a line.
 pub struct Program {
     child: Child,
     input: Option<ChildStdin>,
@@ -329,7 +328,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts `program STORE [limits=etcd]`; the program may have words of its own before these.
+    /// Starts `program STORE [limits=etcd]`. The slice `program` may end with arguments.
     ///
     /// # Errors
     ///
@@ -356,7 +355,7 @@ impl Program {
         })
     }
 
-    /// Has one step done and returns its line.
+    /// Executes one step in the program and returns its line.
     pub fn run(&mut self, line: &str) -> String {
         let sent = self
             .input
@@ -366,7 +365,7 @@ impl Program {
         match (sent, self.output.read_line(&mut response)) {
             (Some(Ok(())), Ok(1..)) => response.trim_end().to_string(),
             (sent, read) => format!(
-                "the driver died: {sent:?} {read:?} {:?}",
+                "the driver ended: {sent:?} {read:?} {:?}",
                 self.child.try_wait()
             ),
         }

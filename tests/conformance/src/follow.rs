@@ -1,15 +1,15 @@
-//! What a process that follows a store writes down of what it has seen, so that it can be killed at
-//! any moment and goes on from there.
+//! The file that a follower writes: one line for each batch of a watcher. A follower that is killed
+//! at any moment continues from its file.
 
 use std::fs;
 use std::io::Write;
 
 use libkv::*;
 
-/// What there is to follow until the key `end` is put.
-pub struct End;
+/// The watches of followers. Each ends at the key `end`.
+pub struct Follow;
 
-impl End {
+impl Follow {
     /// Everything, or only the puts under `a/` (and `end`).
     pub fn watch(how: &str) -> Watch {
         match how {
@@ -19,10 +19,10 @@ impl End {
     }
 }
 
-/// A batch as one line: its revision, how many events, and the CRC-32 of all that they say: of each
-/// its key, a byte that is 1 for a deletion, its value, and create_revision, mod_revision and
-/// version as 8 bytes each, the lowest first.
-pub fn say(batch: &WatchBatch) -> String {
+/// A batch as one line: its revision, the number of events, and a CRC-32 over all events. The
+/// checksum covers for each event: the key, one byte that is 1 for a deletion, the value, and
+/// create_revision, mod_revision and version as 8 bytes each, the lowest byte first.
+pub fn line_of(batch: &WatchBatch) -> String {
     let mut sum = !0;
     for event in &batch.events {
         let kv = &event.kv;
@@ -36,7 +36,7 @@ pub fn say(batch: &WatchBatch) -> String {
     format!("{} {} {:08x}\n", batch.revision, batch.events.len(), !sum)
 }
 
-/// The checksum of zlib, which other languages have at hand.
+/// The CRC-32 of zlib, which the other languages have in a library.
 fn crc32(sum: u32, bytes: &[u8]) -> u32 {
     bytes.iter().fold(sum, |sum, byte| {
         let mut low = (sum ^ u32::from(*byte)) & 0xff;
@@ -47,8 +47,8 @@ fn crc32(sum: u32, bytes: &[u8]) -> u32 {
     })
 }
 
-/// Opens the file of a follower, without the line that a kill may have cut, and returns the
-/// revision to go on from.
+/// Opens the file of a follower, removes an incomplete last line, and returns the revision to
+/// continue from.
 pub fn resume_file(path: &str) -> (fs::File, Revision) {
     let mut text = fs::read_to_string(path).unwrap_or_default();
     text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
@@ -56,7 +56,7 @@ pub fn resume_file(path: &str) -> (fs::File, Revision) {
         .lines()
         .last()
         .and_then(|line| line.split(' ').next()?.parse::<Revision>().ok());
-    // written again beside it and renamed, as it may be killed here too
+    // written to a new file and renamed: the follower may be killed here too
     let beside = format!("{path}.new");
     fs::write(&beside, &text).expect("written");
     fs::rename(&beside, path).expect("renamed");

@@ -1,4 +1,4 @@
-//! A driver through the JSON gateway of a server: of a real etcd, or of our own.
+//! A driver for the JSON gateway of a server: a real etcd or libkv's own.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -13,18 +13,18 @@ use serde_json::{Map, Value, json};
 
 use crate::script::{self, Step};
 
-/// A server with an empty store, asked through its JSON gateway.
+/// A server with an empty store, used through its JSON gateway.
 pub struct Gateway {
     address: String,
-    watchers: RefCell<HashMap<String, Watching>>,
-    /// The key of each lock that is held, by name.
+    watchers: RefCell<HashMap<String, WatchConnection>>,
+    /// The key of each held lock, by name.
     locks: RefCell<HashMap<Vec<u8>, Vec<u8>>>,
-    /// The leader key of each election that is won, by name.
+    /// The leader key of each won election, by name.
     elections: RefCell<HashMap<Vec<u8>, Value>>,
 }
 
 /// One watch on a connection of its own.
-struct Watching {
+struct WatchConnection {
     messages: BufReader<TcpStream>,
     batches: VecDeque<WatchBatch>,
 }
@@ -47,7 +47,7 @@ impl Gateway {
         let work = || -> std::io::Result<String> {
             let mut stream = TcpStream::connect(&self.address)?;
             stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-            // HTTP/1.0, so that the response comes in one piece and ends with the connection
+            // HTTP/1.0: the response has no chunks and ends with the connection
             write!(
                 stream,
                 "POST {path} HTTP/1.0\r\nContent-Length: {}\r\n\r\n",
@@ -69,8 +69,8 @@ impl Gateway {
         serde_json::from_str(body).or_else(|_| Ok(json!({"text": body})))
     }
 
-    /// Posts to the gateway, and returns what comes or the line of its error.
-    fn ask(&self, path: &str, body: Value) -> std::result::Result<Value, String> {
+    /// Posts to the gateway and returns the response, or the line of its error.
+    fn call(&self, path: &str, body: Value) -> std::result::Result<Value, String> {
         let response = self.post(path, &body).expect("etcd responds");
         match response.get("error").and_then(Value::as_str) {
             Some(error) => Err(error_line(
@@ -85,7 +85,7 @@ impl Gateway {
     pub fn stream(&self, path: &str, body: &str) -> BufReader<TcpStream> {
         let mut stream = TcpStream::connect(&self.address).expect("etcd listens");
         stream
-            .set_read_timeout(Some(script::PATIENCE))
+            .set_read_timeout(Some(script::WAIT_LIMIT))
             .expect("a time-out");
         write!(
             stream,
@@ -101,7 +101,7 @@ impl Gateway {
         messages
     }
 
-    /// Does a step; none if etcd has no word for it.
+    /// Executes a step; none if etcd has no such call.
     pub fn run(&self, step: &Step) -> Option<String> {
         let done = match step {
             Step::Request(Request::LeaseGrant(_) | Request::LeaseRevoke(_))
@@ -126,7 +126,7 @@ impl Gateway {
     fn lease(&self, step: &Step) -> std::result::Result<String, String> {
         Ok(match step {
             Step::Request(Request::LeaseGrant(grant)) => {
-                let response = self.ask(
+                let response = self.call(
                     "/v3/lease/grant",
                     json!({"TTL": grant.ttl_seconds, "ID": grant.id}),
                 )?;
@@ -141,13 +141,13 @@ impl Gateway {
                 )
             }
             Step::Request(Request::LeaseRevoke(revoke)) => {
-                let response = self.ask("/v3/lease/revoke", json!({"ID": revoke.id}))?;
+                let response = self.call("/v3/lease/revoke", json!({"ID": revoke.id}))?;
                 script::response(&Response::LeaseRevoke(LeaseRevokeResponse {
                     revision: revision(&response),
                 }))
             }
             Step::KeepAlive(id) => {
-                let response = self.ask("/v3/lease/keepalive", json!({"ID": id}))?;
+                let response = self.call("/v3/lease/keepalive", json!({"ID": id}))?;
                 let kept = response.get("result").cloned().unwrap_or(Value::Null);
                 script::kept(&LeaseKeepAliveResponse {
                     id: number(&kept, "ID"),
@@ -155,7 +155,8 @@ impl Gateway {
                 })
             }
             Step::TimeToLive(id, keys) => {
-                let response = self.ask("/v3/lease/timetolive", json!({"ID": id, "keys": keys}))?;
+                let response =
+                    self.call("/v3/lease/timetolive", json!({"ID": id, "keys": keys}))?;
                 let decode = |key: &Value| {
                     BASE64_STANDARD
                         .decode(key.as_str().unwrap_or(""))
@@ -169,7 +170,7 @@ impl Gateway {
                 })
             }
             _ => {
-                let response = self.ask("/v3/lease/leases", json!({}))?;
+                let response = self.call("/v3/lease/leases", json!({}))?;
                 script::leases(
                     &list(&response, "leases")
                         .map(|lease| number(lease, "ID"))
@@ -185,40 +186,40 @@ impl Gateway {
             Step::Watch(name, watch) => {
                 watchers.remove(name);
                 let body = json!({"create_request": watch_json(watch)}).to_string();
-                let mut watching = Watching {
+                let mut connection = WatchConnection {
                     messages: self.stream("/v3/watch", &body),
                     batches: VecDeque::new(),
                 };
-                watching.read()?;
-                // what is too old is said in a second message: wait for it where it must come
-                let asked = Range::new("\0").revision(watch.start_revision.max(0));
+                connection.read()?;
+                // a start that is compacted is reported in a second message: wait for it
+                let probe = Range::new("\0").revision(watch.start_revision.max(0));
                 if self
-                    .ask("/v3/kv/range", range_json(&asked))
+                    .call("/v3/kv/range", range_json(&probe))
                     .is_err_and(|error| error.contains("compacted"))
                 {
-                    watching.read()?;
+                    connection.read()?;
                 }
-                watchers.insert(name.clone(), watching);
+                watchers.insert(name.clone(), connection);
                 Ok(format!("watching {name}"))
             }
             Step::Next(name) => match watchers.get_mut(name) {
-                Some(watching) => Ok(script::batch(&watching.next()?)),
+                Some(connection) => Ok(script::batch(&connection.next()?)),
                 None => Ok(format!("no watcher {name}")),
             },
-            _ => unreachable!("{step:?} is about no watcher"),
+            _ => unreachable!("{step:?} is not a step of a watcher"),
         }
     }
 
-    /// A lease for what is to be held.
+    /// Grants a lease for a lock or an election.
     fn claim_lease(&self) -> std::result::Result<i64, String> {
         Ok(number(
-            &self.ask("/v3/lease/grant", json!({"TTL": script::CLAIM_TTL_SECONDS}))?,
+            &self.call("/v3/lease/grant", json!({"TTL": script::CLAIM_TTL_SECONDS}))?,
             "ID",
         ))
     }
 
     fn created(&self, key: &[u8]) -> std::result::Result<i64, String> {
-        let response = self.ask("/v3/kv/range", range_json(&Range::new(key)))?;
+        let response = self.call("/v3/kv/range", range_json(&Range::new(key)))?;
         Ok(range_result(&response)
             .kvs
             .first()
@@ -233,7 +234,7 @@ impl Gateway {
                     let body = json!({"name": base64(name), "lease": self.claim_lease()?});
                     locks.insert(
                         name.clone(),
-                        bytes(&self.ask("/v3/lock/lock", body)?, "key"),
+                        bytes(&self.call("/v3/lock/lock", body)?, "key"),
                     );
                 }
                 let key = &locks[name];
@@ -241,11 +242,11 @@ impl Gateway {
             }
             Step::Unlock(name) => {
                 if let Some(key) = locks.remove(name) {
-                    self.ask("/v3/lock/unlock", json!({"key": base64(&key)}))?;
+                    self.call("/v3/lock/unlock", json!({"key": base64(&key)}))?;
                 }
                 Ok("unlocked".into())
             }
-            _ => unreachable!("{step:?} is about no lock"),
+            _ => unreachable!("{step:?} is not a lock step"),
         }
     }
 
@@ -254,16 +255,16 @@ impl Gateway {
         Ok(match step {
             Step::Campaign(name, value) => {
                 if let Some(leader) = elections.get(name) {
-                    self.ask(
+                    self.call(
                         "/v3/election/proclaim",
                         json!({"leader": leader, "value": base64(value)}),
                     )?;
                 } else {
                     let body = json!({"name": base64(name), "lease": self.claim_lease()?, "value": base64(value)});
-                    let response = self.ask("/v3/election/campaign", body)?;
+                    let response = self.call("/v3/election/campaign", body)?;
                     elections.insert(
                         name.clone(),
-                        response.get("leader").cloned().expect("it leads"),
+                        response.get("leader").cloned().expect("a leader key"),
                     );
                 }
                 script::leads(
@@ -276,46 +277,46 @@ impl Gateway {
                     .get(name)
                     .cloned()
                     .unwrap_or_else(|| json!({"name": base64(name)}));
-                self.ask(
+                self.call(
                     "/v3/election/proclaim",
                     json!({"leader": leader, "value": base64(value)}),
                 )?;
                 "proclaimed".into()
             }
             Step::Leader(name) => {
-                match self.ask("/v3/election/leader", json!({"name": base64(name)})) {
+                match self.call("/v3/election/leader", json!({"name": base64(name)})) {
                     Err(error) if error.contains("election: no leader") => script::leader(None),
                     response => script::leader(response?.get("kv").map(kv).as_ref()),
                 }
             }
             Step::Resign(name) => {
                 if let Some(leader) = elections.remove(name) {
-                    self.ask("/v3/election/resign", json!({"leader": leader}))?;
+                    self.call("/v3/election/resign", json!({"leader": leader}))?;
                 }
                 "resigned".into()
             }
-            _ => unreachable!("{step:?} is about no election"),
+            _ => unreachable!("{step:?} is not an election step"),
         })
     }
 
-    /// etcd names them in no order.
+    /// Sorts the alarms: etcd returns them in no order.
     fn alarm(&self, step: &Step) -> std::result::Result<String, String> {
-        let ask = |body| {
-            self.ask("/v3/maintenance/alarm", body)
+        let call = |body| {
+            self.call("/v3/maintenance/alarm", body)
                 .map(|response| alarm_members(&response))
         };
         let mut alarms = match step {
             Step::AlarmActivate(kind, member) => {
-                ask(json!({"action": "ACTIVATE", "alarm": kind.name(), "memberID": member}))?
+                call(json!({"action": "ACTIVATE", "alarm": kind.name(), "memberID": member}))?
             }
-            _ => ask(json!({}))?,
+            _ => call(json!({}))?,
         };
         if let Step::AlarmDisarm(member, kind) = step {
             alarms.retain(|alarm| {
                 (*member == 0 || *member == alarm.member) && kind.is_none_or(|k| k == alarm.kind)
             });
             for AlarmMember { member, kind } in &alarms {
-                ask(json!({"action": "DEACTIVATE", "alarm": kind.name(), "memberID": member}))?;
+                call(json!({"action": "DEACTIVATE", "alarm": kind.name(), "memberID": member}))?;
             }
         }
         alarms.sort_by_key(|alarm| (alarm.kind, alarm.member));
@@ -346,7 +347,7 @@ impl Gateway {
             }
             _ => return None,
         };
-        let response = match self.ask(path, body) {
+        let response = match self.call(path, body) {
             Ok(response) => response,
             Err(error) => return Some(error),
         };
@@ -367,7 +368,7 @@ impl Gateway {
 
     /// Posts raw JSON and returns the response, or the part that a dotted path names.
     pub fn raw(&self, path: &str, body: &str, pick: Option<&str>) -> String {
-        let body = serde_json::from_str(body).expect("a case has proper JSON");
+        let body = serde_json::from_str(body).expect("valid JSON in the case");
         let mut response = self.post(path, &body).expect("etcd responds");
         if let Some(pick) = pick {
             for name in pick.split('.') {
@@ -378,8 +379,8 @@ impl Gateway {
     }
 }
 
-impl Watching {
-    /// Reads a message; an error is the line that says why the watch is at its end.
+impl WatchConnection {
+    /// Reads a message. An error is the line with the reason why the watch ended.
     fn read(&mut self) -> std::result::Result<(), String> {
         let mut line = String::new();
         self.messages
@@ -409,7 +410,7 @@ impl Watching {
                 kv: pair,
                 prev_kv: event.get("prev_kv").map(kv),
             };
-            // of the past many revisions may come at once
+            // a message with past events may have many revisions
             match self
                 .batches
                 .back_mut()
@@ -435,10 +436,10 @@ impl Watching {
     }
 }
 
-/// etcd's text and gRPC code, as the code of libkv that stands for them.
+/// The line of an error: the code of libkv for etcd's text and gRPC code.
 fn error_line(text: &str, grpc: i64) -> String {
     let text = text.strip_prefix("etcdserver: ").unwrap_or(text);
-    // our server names the limit of a key in brackets; cases have the text before it, as in
+    // our server adds the limit of a key in brackets; cases have the text before it, as in
     // script.rs
     let text = if text.starts_with("request is too large (key ") {
         "request is too large"
@@ -459,7 +460,7 @@ fn error_line(text: &str, grpc: i64) -> String {
         "election: not leader" => Code::FailedPrecondition,
         _ => Code::InvalidArgument,
     };
-    // the wire's number must be the one that belongs to the code
+    // the gRPC code must be the one that belongs to the code of libkv
     let number = match code {
         Code::Compacted | Code::FutureRevision => 11,
         Code::LeaseNotFound => 5,
@@ -467,7 +468,7 @@ fn error_line(text: &str, grpc: i64) -> String {
         Code::Full => 8,
         Code::Corrupt => 15,
         _ if text == "too large lease TTL" => 11,
-        // the services of locks and elections have no code of their own
+        // the lock and election services return code 2 (unknown)
         _ if text.starts_with("election: ") => 2,
         _ => 3,
     };

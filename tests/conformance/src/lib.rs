@@ -1,5 +1,5 @@
-//! What libkv must do: [`model`] is the judge, [`script`] the language of the cases,
-//! [`driver`] what can execute a step.
+//! What libkv must return: [`model`] computes the expected responses, [`script`] is the language of
+//! the cases, [`driver`] executes steps.
 #![allow(
     clippy::missing_errors_doc,
     reason = "an error of a driver ends the test"

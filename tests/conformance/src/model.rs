@@ -1,8 +1,8 @@
-//! The judge: etcd's data model in plain lines, with no disk and nothing of the engine's.
+//! The model: etcd's data model as simple code, without a disk and without code of the engine.
 //!
-//! It keeps every version of every key and reads by searching. Where it takes the types of requests
-//! and responses from libkv, it takes no code: validation, the duplicate check and the order of
-//! refusals are written here a second time, from `tests/contract.md`.
+//! It keeps every version of every key and reads by searching. It uses the request and response
+//! types of libkv, but no code: validation, the duplicate check and the order of refusals are
+//! written here a second time, from `tests/contract.md`.
 
 mod alarm;
 mod claim;
@@ -14,11 +14,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use libkv::*;
 
-pub use self::state::Watching;
-use self::state::{Held, Leases};
+pub use self::state::WatchModel;
+use self::state::{HeldClaim, Leases};
 use crate::script::{self, Step};
 
-/// One version of a key; without a pair it was deleted.
+/// One version of a key. A version without a pair is a deletion.
 #[derive(Clone, Debug)]
 struct Version {
     main: Revision,
@@ -34,7 +34,7 @@ struct Pair {
     lease: LeaseId,
 }
 
-/// A store as it should be.
+/// The expected state of a store.
 #[derive(Clone, Debug)]
 pub struct Model {
     keys: BTreeMap<Vec<u8>, Vec<Version>>,
@@ -42,12 +42,12 @@ pub struct Model {
     compacted: Revision,
     etcd_limits: bool,
     leases: Leases,
-    watchers: BTreeMap<String, Watching>,
-    locks: BTreeMap<Vec<u8>, Held>,
-    elections: BTreeMap<Vec<u8>, Held>,
+    watchers: BTreeMap<String, WatchModel>,
+    locks: BTreeMap<Vec<u8>, HeldClaim>,
+    elections: BTreeMap<Vec<u8>, HeldClaim>,
     /// Alarms that are active.
     alarms: BTreeSet<(AlarmKind, u64)>,
-    /// How often a branch that matters was reached, by name.
+    /// How often each important branch was reached, by name.
     pub reached: BTreeMap<&'static str, u64>,
 }
 
@@ -55,11 +55,11 @@ fn refuse<T>(code: Code, text: &str) -> Result<T> {
     Err(Error::new(code, text))
 }
 
-/// Where a read looks: at the end of a revision, or at everything so far.
+/// The state that a read uses: the current one, or the one after a revision.
 #[derive(Clone, Copy)]
-enum When {
-    Now,
-    At(Revision),
+enum ReadAt {
+    Current,
+    Revision(Revision),
 }
 
 impl Model {
@@ -88,7 +88,7 @@ impl Model {
         *self.reached.entry(what).or_default() += 1;
     }
 
-    /// Does one step and returns its line.
+    /// Executes one step and returns its line.
     pub fn run(&mut self, step: &Step) -> String {
         let before = self.revision;
         let line = self.step(step);
@@ -117,14 +117,14 @@ impl Model {
             Step::Events(after, upto, range) => self.events(*after, *upto, range),
             Step::Diff(a, b, range) => self.diff(*a, *b, range),
             Step::Status => {
-                let keys = self.range_at(&KeyRange::all(), When::Now).len();
+                let keys = self.range_at(&KeyRange::all(), ReadAt::Current).len();
                 let compacted = Some(self.compacted).filter(|revision| *revision != -1);
                 Ok(script::status(self.revision, compacted, Some(keys as u64)))
             }
             Step::Check => Ok("check problems=0".into()),
             Step::Reopen => {
                 self.watchers.clear();
-                self.let_all_go();
+                self.release_all();
                 Ok("reopened".into())
             }
             Step::KeepAlive(id) => Ok(script::kept(&self.keep_alive(*id))),
@@ -150,11 +150,11 @@ impl Model {
 
     fn request(&mut self, request: &Request) -> Result<Response> {
         self.validate(request)?;
-        self.admit(request)?;
+        self.check_alarms(request)?;
         match request {
             Request::Range(range) => {
-                let when = self.readable(range.revision)?;
-                Ok(Response::Range(self.range(range, when, self.revision)))
+                let read_at = self.readable(range.revision)?;
+                Ok(Response::Range(self.range(range, read_at, self.revision)))
             }
             Request::Put(put) => {
                 self.lease_exists(put.lease)?;
@@ -180,11 +180,11 @@ impl Model {
 
     // ----- reading
 
-    fn at(&self, key: &[u8], when: When) -> Option<(Revision, &Pair)> {
+    fn at(&self, key: &[u8], read_at: ReadAt) -> Option<(Revision, &Pair)> {
         let versions = self.keys.get(key)?;
-        let version = match when {
-            When::Now => versions.last(),
-            When::At(revision) => versions
+        let version = match read_at {
+            ReadAt::Current => versions.last(),
+            ReadAt::Revision(revision) => versions
                 .iter()
                 .rev()
                 .find(|version| version.main <= revision),
@@ -192,16 +192,19 @@ impl Model {
         version.pair.as_ref().map(|pair| (version.main, pair))
     }
 
-    fn range_at(&self, range: &KeyRange, when: When) -> Vec<KeyValue> {
+    fn range_at(&self, range: &KeyRange, read_at: ReadAt) -> Vec<KeyValue> {
         let inside = self.keys.keys().filter(|key| inside(range, key));
         inside
-            .filter_map(|key| self.at(key, when).map(|(main, pair)| kv(key, main, pair)))
+            .filter_map(|key| {
+                self.at(key, read_at)
+                    .map(|(main, pair)| kv(key, main, pair))
+            })
             .collect()
     }
 
-    fn readable(&mut self, revision: Revision) -> Result<When> {
+    fn readable(&mut self, revision: Revision) -> Result<ReadAt> {
         if revision <= 0 {
-            return Ok(When::Now);
+            return Ok(ReadAt::Current);
         }
         if revision > self.revision {
             self.reach("future");
@@ -217,13 +220,13 @@ impl Model {
                 "mvcc: required revision has been compacted",
             );
         }
-        Ok(When::At(revision))
+        Ok(ReadAt::Revision(revision))
     }
 
-    fn range(&mut self, request: &Range, when: When, revision: Revision) -> RangeResponse {
-        let mut kvs = self.range_at(&request.range, when);
+    fn range(&mut self, request: &Range, read_at: ReadAt, revision: Revision) -> RangeResponse {
+        let mut kvs = self.range_at(&request.range, read_at);
         let count = kvs.len() as i64;
-        if let When::At(at) = when {
+        if let ReadAt::Revision(at) = read_at {
             self.note_history(&request.range, at);
         }
         if request.count_only {
@@ -271,7 +274,7 @@ impl Model {
         }
     }
 
-    /// Which kinds of historical reads a script has met.
+    /// Counts the kinds of historical reads in a script.
     fn note_history(&mut self, range: &KeyRange, at: Revision) {
         let mut met = Vec::new();
         for (key, versions) in self.keys.iter().filter(|(key, _)| inside(range, key)) {
@@ -300,7 +303,9 @@ impl Model {
 
     fn get_into(&mut self, key: &[u8], size: usize) -> Result<String> {
         not_empty(key)?;
-        let found = self.at(key, When::Now).map(|(_, pair)| pair.value.clone());
+        let found = self
+            .at(key, ReadAt::Current)
+            .map(|(_, pair)| pair.value.clone());
         Ok(script::value(found.as_ref().map(|value| {
             (
                 value.len(),
@@ -311,14 +316,14 @@ impl Model {
 
     fn scan(&mut self, range: &Range) -> Result<String> {
         if range.sort_target != SortTarget::Key || range.sort_order == SortOrder::Descend {
-            return refuse(Code::InvalidArgument, "a scan goes by ascending key");
+            return refuse(Code::InvalidArgument, "a scan is in ascending key order");
         }
         if range.count_only {
             return refuse(Code::InvalidArgument, "a scan does not count");
         }
         not_empty(&range.range.key)?;
-        let when = self.readable(range.revision)?;
-        Ok(script::scanned(&self.range(range, when, 0).kvs))
+        let read_at = self.readable(range.revision)?;
+        Ok(script::scanned(&self.range(range, read_at, 0).kvs))
     }
 
     fn history(&mut self, key: &[u8], limit: i64) -> Result<String> {
@@ -327,7 +332,7 @@ impl Model {
         let mut events = Vec::new();
         let mut later = Revision::MAX;
         for version in versions.iter().rev() {
-            // below the compacted revision is only what is still to be seen at it
+            // below the compacted revision only the version that is current at it remains
             let below = version.main < self.compacted;
             let gone = below && (version.pair.is_none() || later <= self.compacted);
             if gone || (limit > 0 && events.len() as i64 == limit) {
@@ -381,7 +386,7 @@ impl Model {
         let mut differences = Vec::new();
         for key in self.keys.keys().filter(|key| inside(range, key)) {
             let pair = |revision| {
-                self.at(key, When::At(revision))
+                self.at(key, ReadAt::Revision(revision))
                     .map(|(main, pair)| kv(key, main, pair))
             };
             let (before, after) = (pair(a), pair(b));
@@ -399,7 +404,8 @@ impl Model {
     // ----- writing
 
     fn key_exists(&self, put: &Put) -> Result<()> {
-        match (put.ignore_value || put.ignore_lease) && self.at(&put.key, When::Now).is_none() {
+        match (put.ignore_value || put.ignore_lease) && self.at(&put.key, ReadAt::Current).is_none()
+        {
             true => refuse(Code::KeyNotFound, "key not found"),
             false => Ok(()),
         }
@@ -407,7 +413,7 @@ impl Model {
 
     fn put(&mut self, put: &Put, main: Revision, sub: &mut u32) -> PutResponse {
         let old = self
-            .at(&put.key, When::Now)
+            .at(&put.key, ReadAt::Current)
             .map(|(main, pair)| (main, pair.clone()));
         let kept = |ignored: bool| old.as_ref().filter(|_| ignored).map(|(_, pair)| pair);
         let pair = Pair {
@@ -421,7 +427,7 @@ impl Model {
             self.reach("value crosses the inline limit");
         }
         let versions = self.keys.entry(put.key.clone()).or_default();
-        let revived = versions
+        let put_again = versions
             .last()
             .is_some_and(|last| last.pair.is_none() && last.main > self.compacted);
         versions.push(Version {
@@ -430,8 +436,8 @@ impl Model {
             pair: Some(pair),
         });
         *sub += 1;
-        if revived {
-            self.reach("deleted key revived");
+        if put_again {
+            self.reach("deleted key put again");
         }
         let prev_kv = old
             .filter(|_| put.prev_kv)
@@ -443,7 +449,7 @@ impl Model {
     }
 
     fn delete(&mut self, delete: &Delete, main: Revision, sub: &mut u32) -> DeleteResponse {
-        let gone = self.range_at(&delete.range, When::Now);
+        let gone = self.range_at(&delete.range, ReadAt::Current);
         for kv in &gone {
             let versions = self.keys.get_mut(&kv.key[..]).expect("it was just found");
             versions.push(Version {
@@ -475,7 +481,7 @@ impl Model {
                 "mvcc: required revision is a future revision",
             );
         }
-        self.overtake_watchers(revision);
+        self.end_compacted_watchers(revision);
         self.compacted = revision;
         self.reach("compaction");
         Ok(Response::Compact(CompactResponse {
@@ -518,9 +524,9 @@ impl Model {
         Ok(result)
     }
 
-    fn readable_in_txn(&mut self, revision: Revision) -> Result<When> {
+    fn readable_in_txn(&mut self, revision: Revision) -> Result<ReadAt> {
         if revision == 0 {
-            return Ok(When::Now);
+            return Ok(ReadAt::Current);
         }
         if revision > self.revision {
             return refuse(
@@ -535,21 +541,22 @@ impl Model {
             );
         }
         Ok(if revision < 0 {
-            When::Now
+            ReadAt::Current
         } else {
-            When::At(revision)
+            ReadAt::Revision(revision)
         })
     }
 
-    /// Which branches are taken, all judged by the state before; and the operations that will run.
-    fn take<'t>(&mut self, txn: &'t Txn, ops: &mut Vec<&'t Op>) -> Taken<'t> {
+    /// The branches that are taken, all decided by the state before the txn, and the operations
+    /// that will run.
+    fn take<'t>(&mut self, txn: &'t Txn, ops: &mut Vec<&'t Op>) -> TakenBranch<'t> {
         let succeeded = txn.compare.iter().all(|compare| self.holds(compare));
         let list = if succeeded {
             &txn.success
         } else {
             &txn.failure
         };
-        let mut taken = Taken {
+        let mut taken = TakenBranch {
             succeeded,
             ops: Vec::new(),
         };
@@ -573,17 +580,23 @@ impl Model {
         taken
     }
 
-    fn run_taken(&mut self, taken: &Taken, main: Revision, sub: &mut u32) -> Result<TxnResponse> {
+    fn run_taken(
+        &mut self,
+        taken: &TakenBranch,
+        main: Revision,
+        sub: &mut u32,
+    ) -> Result<TxnResponse> {
         let mut responses = Vec::new();
         for (op, nested) in &taken.ops {
             responses.push(match (op, nested) {
                 (Op::Range(range), _) => {
-                    let when = self.readable_in_txn(range.revision)?;
+                    let read_at = self.readable_in_txn(range.revision)?;
                     let revision = if *sub > 0 { main } else { main - 1 };
-                    OpResponse::Range(self.range(range, when, revision))
+                    OpResponse::Range(self.range(range, read_at, revision))
                 }
                 (Op::Put(put), _) => {
-                    // it was there before the txn, or `check` would have refused; etcd dies of this
+                    // the key existed before the txn, or the check would have refused it; etcd
+                    // crashes here
                     self.key_exists(put)
                         .inspect_err(|_| self.reach("key deleted under its ignore_value"))?;
                     OpResponse::Put(self.put(put, main, sub))
@@ -601,7 +614,7 @@ impl Model {
     }
 
     fn holds(&self, compare: &Compare) -> bool {
-        let kvs = self.range_at(&compare.range, When::Now);
+        let kvs = self.range_at(&compare.range, ReadAt::Current);
         let nothing = KeyValue::default();
         if kvs.is_empty() {
             return !matches!(compare.operand, Operand::Value(_)) && holds_for(compare, &nothing);
@@ -660,9 +673,9 @@ impl Model {
     }
 }
 
-struct Taken<'t> {
+struct TakenBranch<'t> {
     succeeded: bool,
-    ops: Vec<(&'t Op, Option<Taken<'t>>)>,
+    ops: Vec<(&'t Op, Option<TakenBranch<'t>>)>,
 }
 
 fn kv(key: &[u8], main: Revision, pair: &Pair) -> KeyValue {
@@ -706,7 +719,7 @@ fn inside(range: &KeyRange, key: &[u8]) -> bool {
     }
 }
 
-/// Largest first, equal ones still by ascending key.
+/// Largest first; equal pairs stay in ascending key order.
 fn descend(kvs: &mut Vec<KeyValue>, target: SortTarget) {
     let same = |a: &KeyValue, b: &KeyValue| match target {
         SortTarget::Key => a.key == b.key,
@@ -754,10 +767,10 @@ fn holds_for(compare: &Compare, kv: &KeyValue) -> bool {
     }
 }
 
-/// Puts and deletes of one list, for contract 5.13; quadratic, as only a judge may be.
+/// Puts and deletes of one list, for contract 5.13; quadratic, which is good enough for a model.
 type Writes<'t> = (BTreeSet<&'t [u8]>, Vec<&'t KeyRange>);
 
-/// As the duplicate check reads a deletion: an end of `\0` literally.
+/// Whether a deletion includes a key for the duplicate check, which takes an end of `\0` literally.
 fn deletes(range: &KeyRange, key: &[u8]) -> bool {
     match range.range_end.as_slice() {
         [] => key == range.key,

@@ -1,16 +1,16 @@
-//! How to start the drivers of other languages, or why that cannot be.
+//! The commands that start the drivers of other languages, or the reason why one cannot start.
 
 use std::path::Path;
 
 use libkv_test_support::target;
 
-/// A program among the drivers.
+/// The path of a program in `drivers/`.
 fn driver(name: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("drivers");
     folder.join(name).display().to_string()
 }
 
-/// `words`, if the first of them, a program, is there.
+/// `words`, if the file that the first word names exists.
 fn command(words: Vec<String>, missing: &str) -> Result<Vec<String>, String> {
     match Path::new(&words[0]).exists() {
         true => Ok(words),
@@ -32,7 +32,10 @@ pub fn python(options: &[&str]) -> Result<Vec<String>, String> {
     let words = [python, driver("driver.py")]
         .into_iter()
         .chain(options.iter().map(ToString::to_string));
-    command(words.collect(), "is not there: run bindings/python/venv.sh")
+    command(
+        words.collect(),
+        "does not exist: run bindings/python/venv.sh",
+    )
 }
 
 /// The driver in JavaScript, with `options` before the store.
@@ -49,7 +52,7 @@ pub fn node(options: &[&str]) -> Result<Vec<String>, String> {
         .collect())
 }
 
-/// The program of a language that does what `follower` in Rust does: `STORE HOW FILE` follow.
+/// The follower of another language; it takes `STORE HOW FILE`.
 pub fn follower(language: &str) -> Result<Vec<String>, String> {
     match language {
         "c" => command(

@@ -4,21 +4,21 @@ use crate::model::Model;
 use crate::script;
 use libkv_test_support::dice::Dice;
 
-/// Steps of one script; each begins with an empty store.
+/// The number of steps of a script. Each script begins with an empty store.
 pub const SCRIPT_STEPS: usize = 400;
 
 fn pick<'l>(dice: &mut Dice, list: &[&'l str]) -> &'l str {
     list[dice.below(list.len() as u64) as usize]
 }
 
-/// Writes a script, knowing where its revisions are.
+/// Writes a script. It follows the revisions of the model.
 struct Writer {
     dice: Dice,
-    /// The current revision: to ask for past ones, compacted ones and future ones.
+    /// The current revision, from which past, compacted and future revisions are chosen.
     revision: u64,
     compacted: u64,
     reopens: bool,
-    /// There is an alarm, which is to end soon.
+    /// An alarm is active; a later step disarms it.
     alarmed: bool,
 }
 
@@ -39,7 +39,7 @@ const KEYS: [&str; 12] = [
 
 impl Writer {
     fn key(&mut self) -> &'static str {
-        // a few keys are hot, so that chains grow long
+        // a few keys are used often, so that they get many versions
         if self.dice.one_in(2) {
             pick(&mut self.dice, &KEYS[..3])
         } else {
@@ -95,7 +95,7 @@ impl Writer {
         pick(&mut self.dice, &["1", "2", "3", "-4"])
     }
 
-    /// TTLs are long beside what a script takes: time goes by `advance` alone.
+    /// TTLs are much longer than the run of a script: only `advance` lets a lease expire.
     fn lease_step(&mut self) -> String {
         match self.dice.below(12) {
             0..4 => format!(
@@ -196,8 +196,8 @@ impl Writer {
         txn + " end"
     }
 
-    /// One alarm at a time, since an etcd with two forgets one; and not CORRUPT, under which leases
-    /// end some time after they should.
+    /// One alarm at a time: etcd with two alarms loses one. No CORRUPT alarm: under it leases
+    /// expire late.
     fn alarm_step(&mut self) -> String {
         self.alarmed = !self.alarmed;
         let member = self.dice.below(3);
@@ -220,7 +220,7 @@ impl Writer {
             35..45 => self.delete(),
             45..60 => self.read(),
             60..75 => self.txn(2),
-            // seldom far ahead: a compaction takes the past that the other steps ask for
+            // seldom far ahead: a compaction removes revisions that the other steps read
             75 => format!(
                 "compact {}{}",
                 self.compacted + self.dice.below(40),
@@ -242,7 +242,7 @@ impl Writer {
     }
 }
 
-/// A script of [`SCRIPT_STEPS`] steps; `etcd_limits` says what the store it is meant for refuses.
+/// A script of [`SCRIPT_STEPS`] steps, for a store with etcd's limits or libkv's.
 pub fn write_script(dice: Dice, etcd_limits: bool) -> Vec<String> {
     let mut writer = Writer {
         dice,
@@ -255,7 +255,7 @@ pub fn write_script(dice: Dice, etcd_limits: bool) -> Vec<String> {
     let mut lines = Vec::new();
     for _ in 0..SCRIPT_STEPS {
         let line = writer.step();
-        model.run(&script::parse(&line).expect("the writer knows the language"));
+        model.run(&script::parse(&line).expect("a valid step"));
         let (revision, compacted) = model.revisions();
         (writer.revision, writer.compacted) = (revision as u64, compacted.max(0) as u64);
         lines.push(line);
@@ -263,15 +263,14 @@ pub fn write_script(dice: Dice, etcd_limits: bool) -> Vec<String> {
     lines
 }
 
-/// A file of cases: this number of scripts with the responses of the model, in the form of
-/// `cases/`.
+/// A file of cases in the format of `cases/`: scripts with the responses of the model.
 pub fn write_cases(seed: u64, scripts: u64) -> String {
     let mut file = String::new();
     for number in 0..scripts {
         file += &format!("case random script {number} of SEED={seed}\n");
         let mut model = Model::new(true);
         for line in write_script(Dice(seed.wrapping_add(number)), true) {
-            let response = model.run(&script::parse(&line).expect("the writer knows the language"));
+            let response = model.run(&script::parse(&line).expect("a valid step"));
             file += &format!("  {line}\n= {response}\n");
         }
         file.push('\n');

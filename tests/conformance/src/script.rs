@@ -2,81 +2,81 @@
 
 use libkv::*;
 
-/// One line of a script, understood.
+/// One parsed line of a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// A request as it is.
+    /// A request.
     Request(Request),
-    /// One key at a revision; 0 is now.
+    /// Reads one key at a revision; 0 is the current one.
     Get(Vec<u8>, Revision),
-    /// One key's value into a buffer of this number of bytes.
+    /// Reads one value into a buffer of this number of bytes.
     GetInto(Vec<u8>, usize),
     /// A scan.
     Scan(Range),
     /// Events of one key.
     History(Vec<u8>, i64),
-    /// Events of a stretch of time.
+    /// Events between two revisions.
     Events(Revision, Revision, KeyRange),
     /// Differences of two revisions.
     Diff(Revision, Revision, KeyRange),
     /// Current and compacted revision, and the number of keys.
     Status,
-    /// The examination.
+    /// Checks the store.
     Check,
-    /// Close and open again.
+    /// Closes the store and opens it again.
     Reopen,
-    /// A lease's full TTL again.
+    /// Sets a lease back to its full TTL.
     KeepAlive(LeaseId),
-    /// What is left of a lease, with its keys or without.
+    /// The remaining TTL of a lease, with its keys or without.
     TimeToLive(LeaseId, bool),
     /// All leases.
     LeaseList,
-    /// The manual clock goes forward by this number of seconds.
+    /// Advances the manual clock by this number of seconds.
     Advance(i64),
-    /// The last revision by this number of seconds after the start of the clock.
+    /// The current revision at this number of seconds after the start of the clock.
     RevisionAt(i64),
-    /// A watcher of this name begins.
+    /// Starts a watcher with this name.
     Watch(String, Watch),
-    /// A watcher's next batch; waits for it.
+    /// The next batch of a watcher; waits for it.
     Next(String),
-    /// A watcher's next batch, or that it has seen everything.
+    /// The next batch of a watcher, or `idle` if it has delivered everything.
     Idle(String),
-    /// Where a watcher that has seen everything would go on.
+    /// The resume revision of a watcher that has delivered everything.
     Resume(String),
-    /// A watcher ends.
+    /// Cancels a watcher.
     Cancel(String),
-    /// The lock of this name.
+    /// Acquires the lock with this name.
     Lock(Vec<u8>),
-    /// The lock of this name is free again.
+    /// Releases the lock with this name.
     Unlock(Vec<u8>),
-    /// Leading under this name, with this value.
+    /// Campaigns in the election with this name, with this value.
     Campaign(Vec<u8>, Vec<u8>),
-    /// The leader's new value.
+    /// Changes the value of the leader.
     Proclaim(Vec<u8>, Vec<u8>),
-    /// Who leads under this name.
+    /// The leader of the election with this name.
     Leader(Vec<u8>),
-    /// Leading no longer.
+    /// Resigns from the election with this name.
     Resign(Vec<u8>),
-    /// The alarms that are active.
+    /// The active alarms.
     AlarmList,
-    /// An alarm of this kind and member begins.
+    /// Activates an alarm of this kind and member.
     AlarmActivate(AlarmKind, u64),
-    /// Alarms of this member (0: every) and kind (none: every) end.
+    /// Disarms the alarms of this member (0: every) and kind (none: every).
     AlarmDisarm(u64, Option<AlarmKind>),
 }
 
-/// The TTL of what `lock` and `campaign` hold.
+/// The TTL of locks and elections.
 pub const CLAIM_TTL_SECONDS: i64 = 60;
 /// Where the manual clock starts, in milliseconds since 1970: 40 s into a minute.
 pub const CLOCK_START_MS: i64 = 1_000_000_000_000;
-/// How long `next`, `idle` and `resume` wait before they say `nothing`.
-pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
+/// How long `next`, `idle` and `resume` wait before they return `nothing`.
+pub const WAIT_LIMIT: std::time::Duration = std::time::Duration::from_secs(20);
 
-/// Parses one step; an error says what is wrong with the line.
+/// Parses one step.
 ///
 /// # Errors
 ///
-/// What is wrong with the line.
+/// A message with the mistake in the line.
 pub fn parse(line: &str) -> std::result::Result<Step, String> {
     let words: Vec<&str> = line.split_ascii_whitespace().collect();
     let mut tokens = Tokens {
@@ -86,7 +86,7 @@ pub fn parse(line: &str) -> std::result::Result<Step, String> {
     let step = tokens.step()?;
     match tokens.peek() {
         None => Ok(step),
-        Some(word) => Err(format!("{line}: {word} is too much")),
+        Some(word) => Err(format!("{line}: {word} after the end of the step")),
     }
 }
 
@@ -103,7 +103,7 @@ impl<'t> Tokens<'t> {
     }
 
     fn word(&mut self) -> Parsed<&'t str> {
-        let word = self.peek().ok_or("the step ends too early")?;
+        let word = self.peek().ok_or("incomplete step")?;
         self.at += 1;
         Ok(word)
     }
@@ -150,7 +150,7 @@ impl<'t> Tokens<'t> {
                         compact.physical = true;
                         Ok(())
                     }
-                    other => Err(format!("{other} is no option of compact")),
+                    other => Err(format!("{other} is not an option of compact")),
                 })?;
                 Step::Request(compact.into())
             }
@@ -159,7 +159,7 @@ impl<'t> Tokens<'t> {
                 let mut revision = 0;
                 self.options(|name, value| match name {
                     "revision" => set(&mut revision, value),
-                    other => Err(format!("{other} is no option of get")),
+                    other => Err(format!("{other} is not an option of get")),
                 })?;
                 Step::Get(key, revision)
             }
@@ -170,7 +170,7 @@ impl<'t> Tokens<'t> {
                 let mut limit = 0;
                 self.options(|name, value| match name {
                     "limit" => set(&mut limit, value),
-                    other => Err(format!("{other} is no option of history")),
+                    other => Err(format!("{other} is not an option of history")),
                 })?;
                 Step::History(key, limit)
             }
@@ -206,7 +206,7 @@ impl<'t> Tokens<'t> {
             "status" => Step::Status,
             "check" => Step::Check,
             "reopen" => Step::Reopen,
-            other => return Err(format!("{other} is no step")),
+            other => return Err(format!("unknown step {other}")),
         })
     }
 
@@ -219,7 +219,7 @@ impl<'t> Tokens<'t> {
                 };
                 self.options(|name, value| match name {
                     "id" => set(&mut grant.id, value),
-                    other => Err(format!("{other} is no option of lease_grant")),
+                    other => Err(format!("{other} is not an option of lease_grant")),
                 })?;
                 Step::Request(grant.into())
             }
@@ -229,7 +229,7 @@ impl<'t> Tokens<'t> {
                 let (id, mut keys) = (self.number()?, false);
                 self.options(|name, _| match name {
                     "keys" => on(&mut keys),
-                    other => Err(format!("{other} is no option of time_to_live")),
+                    other => Err(format!("{other} is not an option of time_to_live")),
                 })?;
                 Step::TimeToLive(id, keys)
             }
@@ -244,7 +244,7 @@ impl<'t> Tokens<'t> {
                 which = Some(kind(value)?);
                 Ok(())
             }
-            other => Err(format!("{other} is no option of an alarm")),
+            other => Err(format!("{other} is not an option of alarm steps")),
         })?;
         Ok((member, which))
     }
@@ -257,7 +257,7 @@ impl<'t> Tokens<'t> {
             "no_put" => on(&mut watch.no_put),
             "no_delete" => on(&mut watch.no_delete),
             "progress" => on(&mut watch.progress),
-            other => Err(format!("{other} is no option of watch")),
+            other => Err(format!("{other} is not an option of watch")),
         })?;
         Ok(watch)
     }
@@ -269,7 +269,7 @@ impl<'t> Tokens<'t> {
             "prev_kv" => on(&mut put.prev_kv),
             "ignore_value" => on(&mut put.ignore_value),
             "ignore_lease" => on(&mut put.ignore_lease),
-            other => Err(format!("{other} is no option of put")),
+            other => Err(format!("{other} is not an option of put")),
         })?;
         Ok(put)
     }
@@ -278,7 +278,7 @@ impl<'t> Tokens<'t> {
         let mut delete = Delete::new(self.range()?);
         self.options(|name, _| match name {
             "prev_kv" => on(&mut delete.prev_kv),
-            other => Err(format!("{other} is no option of delete")),
+            other => Err(format!("{other} is not an option of delete")),
         })?;
         Ok(delete)
     }
@@ -300,7 +300,7 @@ impl<'t> Tokens<'t> {
                     "none" => SortOrder::None,
                     "ascend" => SortOrder::Ascend,
                     "descend" => SortOrder::Descend,
-                    other => return Err(format!("{other} is no order")),
+                    other => return Err(format!("{other} is not a sort order")),
                 };
                 Ok(())
             }
@@ -311,11 +311,11 @@ impl<'t> Tokens<'t> {
                     "create" => SortTarget::Create,
                     "mod" => SortTarget::Mod,
                     "value" => SortTarget::Value,
-                    other => return Err(format!("{other} is no target")),
+                    other => return Err(format!("{other} is not a sort target")),
                 };
                 Ok(())
             }
-            other => Err(format!("{other} is no option of range")),
+            other => Err(format!("{other} is not an option of range")),
         })?;
         Ok(range)
     }
@@ -359,7 +359,7 @@ impl<'t> Tokens<'t> {
             "range" => self.range_request()?.into(),
             "delete" => self.delete()?.into(),
             "txn" => self.txn()?.into(),
-            other => return Err(format!("{other} is no operation of a txn")),
+            other => return Err(format!("{other} is not an operation of a txn")),
         })
     }
 
@@ -370,7 +370,7 @@ impl<'t> Tokens<'t> {
             "!=" => CompareResult::NotEqual,
             ">" => CompareResult::Greater,
             "<" => CompareResult::Less,
-            other => return Err(format!("{other} is no comparison")),
+            other => return Err(format!("{other} is not a comparison")),
         };
         let operand = match target {
             "version" => Operand::Version(self.number()?),
@@ -378,7 +378,7 @@ impl<'t> Tokens<'t> {
             "mod" => Operand::ModRevision(self.number()?),
             "value" => Operand::Value(self.bytes()?),
             "lease" => Operand::Lease(self.number()?),
-            other => return Err(format!("{other} is no target of a compare")),
+            other => return Err(format!("{other} is not a compare target")),
         };
         Ok(Compare {
             range: self.range()?,
@@ -397,7 +397,7 @@ fn kind(word: &str) -> Parsed<AlarmKind> {
     AlarmKind::ALL
         .into_iter()
         .find(|kind| kind.name() == word)
-        .ok_or(format!("{word} is no kind of alarm"))
+        .ok_or(format!("{word} is not a kind of alarm"))
 }
 
 fn on(place: &mut bool) -> Parsed<()> {
@@ -406,14 +406,14 @@ fn on(place: &mut bool) -> Parsed<()> {
 }
 
 fn number<T: std::str::FromStr>(word: &str) -> Parsed<T> {
-    word.parse().map_err(|_| format!("{word} is no number"))
+    word.parse().map_err(|_| format!("{word} is not a number"))
 }
 
-/// `_` is no bytes, `*N` is N times `x`, `\hh` one byte; everything else stands for itself.
+/// Parses bytes: `_` is empty, `*N` is N times `x`, `\hh` is one byte, all else is literal.
 ///
 /// # Errors
 ///
-/// What is wrong with the word.
+/// A message with the mistake in the word.
 pub fn bytes(word: &str) -> Parsed<Vec<u8>> {
     if word == "_" {
         return Ok(Vec::new());
@@ -432,7 +432,8 @@ pub fn bytes(word: &str) -> Parsed<Vec<u8>> {
                 ];
                 let digits = std::str::from_utf8(&digits).map_err(|_| "no hexadecimal digits")?;
                 out.push(
-                    u8::from_str_radix(digits, 16).map_err(|_| format!("\\{digits} is no byte"))?,
+                    u8::from_str_radix(digits, 16)
+                        .map_err(|_| format!("\\{digits} is not a byte"))?,
                 );
             }
             byte => out.push(byte),
@@ -497,9 +498,9 @@ pub fn alarms(alarms: &[AlarmMember]) -> String {
         })
 }
 
-/// The response to a grant: an id that the store chose is `*`, if it is a proper one.
-pub fn granted(asked: LeaseId, granted: &LeaseGrantResponse) -> String {
-    match asked == 0 && granted.id > 0 {
+/// The response to a grant. An id that the store chose is printed as `*`, if it is valid.
+pub fn granted(requested: LeaseId, granted: &LeaseGrantResponse) -> String {
+    match requested == 0 && granted.id > 0 {
         true => format!("granted * {}", granted.ttl_seconds),
         false => format!("granted {} {}", granted.id, granted.ttl_seconds),
     }
@@ -510,7 +511,7 @@ pub fn kept(kept: &LeaseKeepAliveResponse) -> String {
     format!("kept {} {}", kept.id, kept.ttl_seconds)
 }
 
-/// What is left of a lease: `all` while at most a second of it has gone.
+/// The remaining TTL of a lease: `all` while at most one second of it has passed.
 pub fn time_to_live(left: &LeaseTimeToLiveResponse) -> String {
     let (id, granted) = (left.id, left.granted_ttl_seconds);
     let all = left.ttl_seconds >= 0 && granted - left.ttl_seconds <= 1;
@@ -539,13 +540,12 @@ pub fn leases(ids: &[LeaseId]) -> String {
     )
 }
 
-/// What a watcher delivers.
+/// A batch of a watcher.
 pub fn batch(batch: &WatchBatch) -> String {
     format!("batch {}{}", batch.revision, event_words(&batch.events))
 }
 
-/// A key of a lock or an election: what stands behind the last `/` is a lease's number, shown as
-/// `*`.
+/// The key of a lock or an election. The lease id after its last `/` is printed as `*`.
 pub fn claim_key(key: &[u8]) -> String {
     let cut = key
         .iter()
@@ -573,7 +573,7 @@ pub fn leads(key: &[u8], revision: Revision) -> String {
     format!("leads {} revision={revision}", claim_key(key))
 }
 
-/// The leader's pair; the lease that it stands on is `*` in the key, and behind the last `/`.
+/// The pair of the leader. Its lease is printed as `*`, in the key and as the lease.
 pub fn leader(kv: Option<&KeyValue>) -> String {
     kv.map_or("none".into(), |kv| {
         let (key, value) = (claim_key(&kv.key), show(&kv.value));
@@ -631,7 +631,7 @@ fn txn_line(txn: &TxnResponse) -> String {
     )
 }
 
-/// A pair that may not be there.
+/// A pair, or `none`.
 pub fn found(kv: Option<&KeyValue>) -> String {
     kv.map_or("none".into(), |kv| format!("kv {}", pair(kv)))
 }
@@ -645,7 +645,7 @@ pub fn value(value: Option<(usize, Option<&[u8]>)>) -> String {
     }
 }
 
-/// A scan's pairs.
+/// The pairs of a scan.
 pub fn scanned(kvs: &[KeyValue]) -> String {
     format!("scan{}", pairs(kvs))
 }

@@ -1,33 +1,33 @@
-//! One vocabulary: what the Rust face can do, every face can do, under the same name.
+//! API parity: every method of the Rust API exists in every language, with the same name.
 //!
-//! The sources of truth are read as text: the public methods in `core/src`, `include/kv.h`, the
-//! stubs of Python, the types of Node. A method that is added to Rust alone fails here by its name.
+//! The test reads text: the public methods in `core/src`, `include/kv.h`, the stubs of Python, the
+//! types of Node. A method that exists only in Rust fails the test.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// A noun, and where each face has it. In C the functions begin with the prefix.
-struct Noun {
+/// A class, and its name in each language. In C it is the prefix of the functions.
+struct Class {
     rust: &'static str,
-    /// Where its methods are. `Db` has more: each recipe adds its own.
+    /// The file of its methods. `Db` has more methods: each recipe adds its own.
     file: &'static str,
     c: &'static str,
     python: &'static str,
     node: &'static str,
-    /// Methods whose name is another one in C (a `-` is none), and why.
+    /// Methods with another name in C (`-`: without a counterpart), and the reason.
     c_names: &'static [(&'static str, &'static str)],
 }
 
-const NOUNS: &[Noun] = &[
-    Noun {
+const CLASSES: &[Class] = &[
+    Class {
         rust: "Db",
         file: "db.rs",
         c: "kv_",
         python: "Db",
         node: "Db",
         c_names: &[
-            // what needs a handle is opened: kv_scan is the type
+            // a function that makes a handle ends in _open: kv_scan is the type
             ("scan", "kv_scan_open"),
             ("snapshot", "kv_snapshot_open"),
             ("snapshot_at", "kv_snapshot_open"),
@@ -39,28 +39,28 @@ const NOUNS: &[Noun] = &[
             ("election", "kv_election_open"),
         ],
     },
-    Noun {
+    Class {
         rust: "Watcher",
         file: "recipe/watcher.rs",
         c: "kv_watcher_",
         python: "Watcher",
         node: "Watcher",
-        // next with KV_NO_WAIT; what is freed is closed
+        // try_next is next with KV_NO_WAIT; kv_watcher_free closes
         c_names: &[
             ("try_next", "kv_watcher_next"),
             ("close", "kv_watcher_free"),
         ],
     },
-    Noun {
+    Class {
         rust: "Lease",
         file: "recipe/lease.rs",
         c: "kv_lease_",
         python: "Lease",
         node: "Lease",
-        // the library makes no callback in C: kv_lease_lost is asked
+        // the library makes no callback in C; kv_lease_lost returns the state
         c_names: &[("on_lost", "-")],
     },
-    Noun {
+    Class {
         rust: "Lock",
         file: "recipe/lock.rs",
         c: "kv_lock_",
@@ -68,7 +68,7 @@ const NOUNS: &[Noun] = &[
         node: "Lock",
         c_names: &[],
     },
-    Noun {
+    Class {
         rust: "Election",
         file: "recipe/election.rs",
         c: "kv_election_",
@@ -76,7 +76,7 @@ const NOUNS: &[Noun] = &[
         node: "Election",
         c_names: &[],
     },
-    Noun {
+    Class {
         rust: "Leaders",
         file: "recipe/election.rs",
         c: "kv_leaders_",
@@ -84,7 +84,7 @@ const NOUNS: &[Noun] = &[
         node: "Leaders",
         c_names: &[("close", "kv_leaders_free")],
     },
-    Noun {
+    Class {
         rust: "Snapshot",
         file: "recipe/snapshot.rs",
         c: "kv_snapshot_",
@@ -92,7 +92,7 @@ const NOUNS: &[Noun] = &[
         node: "Snapshot",
         c_names: &[],
     },
-    Noun {
+    Class {
         rust: "Transaction",
         file: "recipe/transact.rs",
         c: "kv_transaction_",
@@ -100,7 +100,7 @@ const NOUNS: &[Noun] = &[
         node: "Transaction",
         c_names: &[],
     },
-    Noun {
+    Class {
         rust: "Server",
         file: "../../bindings/etcd/src/server/serve.rs",
         c: "kv_server_",
@@ -108,7 +108,7 @@ const NOUNS: &[Noun] = &[
         node: "Server",
         c_names: &[("close", "kv_server_free")],
     },
-    Noun {
+    Class {
         rust: "Clock",
         file: "options.rs",
         c: "kv_clock_",
@@ -118,45 +118,41 @@ const NOUNS: &[Noun] = &[
     },
 ];
 
-/// Methods of the Rust face that are no calls of a user's program, and why.
-const RUST_ALONE: &[(&str, &str)] = &[
-    ("Db::engine", "the interface of engines is of Rust alone"),
-    ("Db::from_engine", "for authors of an engine"),
+/// Methods that exist only in Rust, and the reason.
+const RUST_ONLY: &[(&str, &str)] = &[
+    ("Db::engine", "only Rust has the interface of engines"),
+    ("Db::from_engine", "for an engine in another crate"),
     (
         "Db::call_unless",
-        "what other faces interrupt a waiting call with",
+        "for the bindings: interrupts a waiting call",
     ),
     (
         "Db::until",
-        "what the time limits of locks, elections and leaders are made of",
+        "for the time limits of locks, elections and leaders",
     ),
-    ("Db::submit", "what other faces make their promises of"),
+    ("Db::submit", "for the promises of the bindings"),
     ("Db::submit_all", ""),
-    (
-        "Db::range_each",
-        "what other faces fill their own lists with",
-    ),
+    ("Db::range_each", "for the lists of the bindings"),
     (
         "Db::transaction",
-        "what other faces make transact of, as are the next two",
+        "for transact of the bindings, as are the next two",
     ),
     ("Transaction::txn", ""),
     ("Transaction::is_overtaken", ""),
     ("Db::get_at", "get with a revision"),
     (
         "Db::alarm",
-        "alarm_list, alarm_activate and alarm_disarm are all that is to be said with it",
+        "alarm_list, alarm_activate and alarm_disarm cover all requests",
     ),
-    ("Db::commit_times", "what a server's metrics are made of"),
-    ("Db::side", "what the parts of libkv keep beside the data"),
-    ("Db::is_remote", "what other faces choose a thread by"),
+    ("Db::commit_times", "for the metrics of a server"),
+    ("Db::side", "for metadata of the parts of libkv"),
+    (
+        "Db::is_remote",
+        "for the bindings: chooses the thread of a call",
+    ),
     (
         "Db::is_closed",
-        "a freed handle in C cannot be asked; closed in Python and Node",
-    ),
-    (
-        "Watcher::set_waker",
-        "what other faces wake their loops with",
+        "a freed handle in C has no state; `closed` in Python and Node",
     ),
     (
         "Watcher::try_next_briefly",
@@ -164,35 +160,35 @@ const RUST_ALONE: &[(&str, &str)] = &[
     ),
     (
         "Watcher::caught_up",
-        "what the server reports progress of a stream with",
+        "for the progress reports of the server",
     ),
     ("Watcher::canceller", "cancel may be called from any thread"),
     (
         "Watcher::fd",
-        "kv_watcher_fd, and fileno in Python; Node has a loop of its own",
+        "kv_watcher_fd in C, fileno in Python; Node has its own loop",
     ),
     (
         "Lease::adopt",
-        "what other faces make their handles of, as is the next",
+        "for the handles of the bindings, as is the next",
     ),
     ("Lease::stop", ""),
     ("Leaders::watcher", ""),
-    ("Leaders::try_next", "next without a wait"),
+    ("Leaders::try_next", "next without waiting"),
     (
         "Leaders::next_unless",
-        "what other faces interrupt a waiting call with",
+        "for the bindings: interrupts a waiting call",
     ),
     ("Leaders::try_next_unless", ""),
     (
         "Server::addresses",
-        "other faces listen at one address; a server of several is the program's, kv serve",
+        "the bindings listen at one address; several only in kv serve",
     ),
     (
         "Server::metrics_addresses",
-        "the same: metrics of other faces are on their one address",
+        "the bindings serve the metrics at their one address",
     ),
-    ("Clock::system", "no clock given"),
-    ("Clock::unix_ms", "its owner knows it"),
+    ("Clock::system", "the default, without a clock argument"),
+    ("Clock::unix_ms", "the caller sets the time itself"),
     ("Clock::is_manual", ""),
     ("Clock::same", ""),
 ];
@@ -214,15 +210,15 @@ fn aio() -> String {
     )
     .unwrap_or_else(|e| panic!("{folder}: {e}"));
     entries
-        .map(|entry| entry.expect("an entry of the folder").file_name())
+        .map(|entry| entry.expect("a folder entry").file_name())
         .map(|name| name.to_string_lossy().into_owned())
         .filter(|name| name.ends_with(".py"))
         .map(|name| read(&format!("{folder}/{name}")))
         .collect()
 }
 
-/// The lines of a block that begins with a line that `begins`, up to the brace that closes it, or,
-/// in Python, to the next line that is not indented.
+/// The lines of a block: from a line for which `begins` is true to the closing brace, or, in
+/// Python, to the next line that is not indented.
 fn block(text: &str, begins: impl Fn(&str) -> bool) -> Vec<&str> {
     let mut lines = Vec::new();
     let mut inside = false;
@@ -239,7 +235,7 @@ fn block(text: &str, begins: impl Fn(&str) -> bool) -> Vec<&str> {
     lines
 }
 
-/// The word before the first bracket or colon of what follows `lead`.
+/// The name that follows `lead`.
 fn name_after<'t>(line: &'t str, lead: &str) -> Option<&'t str> {
     let rest = line.strip_prefix(lead)?;
     let end = rest
@@ -248,10 +244,10 @@ fn name_after<'t>(line: &'t str, lead: &str) -> Option<&'t str> {
     (end > 0).then_some(&rest[..end])
 }
 
-fn rust_methods(noun: &Noun) -> BTreeSet<String> {
-    let begins = format!("impl {} {{", noun.rust);
-    let mut files = vec![noun.file.to_string()];
-    if noun.rust == "Db" {
+fn rust_methods(class: &Class) -> BTreeSet<String> {
+    let begins = format!("impl {} {{", class.rust);
+    let mut files = vec![class.file.to_string()];
+    if class.rust == "Db" {
         files.extend(recipes());
     }
     let methods_in = |file: &String| {
@@ -337,39 +333,39 @@ fn every_language_has_what_rust_has() {
     let aio = aio();
     let types = read("bindings/node/index.d.ts");
     let mut missing = Vec::new();
-    for noun in NOUNS {
-        let methods = rust_methods(noun);
+    for class in CLASSES {
+        let methods = rust_methods(class);
         assert!(
             !methods.is_empty(),
             "core/src/{} has no methods of {}",
-            noun.file,
-            noun.rust
+            class.file,
+            class.rust
         );
-        let python = python_names(&stub, noun.python);
-        let awaitable = python_names(&aio, noun.python);
-        let node = node_names(&types, noun.node);
+        let python = python_names(&stub, class.python);
+        let awaitable = python_names(&aio, class.python);
+        let node = node_names(&types, class.node);
         for method in methods {
-            let full = format!("{}::{method}", noun.rust);
-            if RUST_ALONE.iter().any(|(name, _)| *name == full) {
+            let full = format!("{}::{method}", class.rust);
+            if RUST_ONLY.iter().any(|(name, _)| *name == full) {
                 continue;
             }
-            let renamed = noun
+            let renamed = class
                 .c_names
                 .iter()
                 .find(|(rust, _)| *rust == method)
                 .map(|(_, c)| *c);
-            let in_c = renamed.map_or_else(|| format!("{}{method}", noun.c), str::to_string);
+            let in_c = renamed.map_or_else(|| format!("{}{method}", class.c), str::to_string);
             if in_c != "-" && !c.contains(&in_c) {
                 missing.push(format!("{full}: include/kv.h has no {in_c}"));
             }
             let constructor = method == "new";
             if !(constructor || python.contains(&method)) {
-                missing.push(format!("{full}: Python's {} has no {method}", noun.python));
+                missing.push(format!("{full}: Python's {} has no {method}", class.python));
             }
-            if !(constructor || noun.rust == "Clock" || awaitable.contains(&method)) {
+            if !(constructor || class.rust == "Clock" || awaitable.contains(&method)) {
                 missing.push(format!(
                     "{full}: Python's aio.{} has no {method}",
-                    noun.python
+                    class.python
                 ));
             }
             let in_node = if constructor {
@@ -378,7 +374,7 @@ fn every_language_has_what_rust_has() {
                 camel(&method)
             };
             if !node.contains(&in_node) {
-                missing.push(format!("{full}: Node's {} has no {in_node}", noun.node));
+                missing.push(format!("{full}: Node's {} has no {in_node}", class.node));
             }
         }
     }
@@ -392,15 +388,15 @@ fn every_language_has_what_rust_has() {
 
 #[test]
 fn every_exception_is_a_method() {
-    for (full, _) in RUST_ALONE {
-        let (rust, method) = full.split_once("::").expect("a noun and a method");
-        let noun = NOUNS
+    for (full, _) in RUST_ONLY {
+        let (rust, method) = full.split_once("::").expect("a class and a method");
+        let class = CLASSES
             .iter()
-            .find(|noun| noun.rust == rust)
-            .unwrap_or_else(|| panic!("{full}: no such noun"));
+            .find(|class| class.rust == rust)
+            .unwrap_or_else(|| panic!("{full}: unknown class"));
         assert!(
-            rust_methods(noun).contains(method),
-            "{full} is excused but does not exist"
+            rust_methods(class).contains(method),
+            "{full} is in RUST_ONLY but does not exist"
         );
     }
 }

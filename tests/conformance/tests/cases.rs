@@ -1,5 +1,6 @@
-//! The conformance cases: model, Rust (in memory and in a directory), C, and a real etcd must all
-//! return what the case says. `tests/conformance/README.md` is the manual of the language.
+//! The conformance cases: the model, Rust (in memory and in a directory), the other languages, and
+//! a real etcd must all return the response in the case. `tests/conformance/README.md` describes
+//! the language.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -22,7 +23,7 @@ struct Case {
     /// File, line, rows and title.
     name: String,
     rows: Vec<String>,
-    /// Raw messages: only a server can be asked.
+    /// Raw messages: only for a server.
     wire: bool,
     not_etcd: bool,
     deviates: bool,
@@ -32,11 +33,11 @@ struct Case {
 struct Line {
     step: String,
     expected: String,
-    /// Where a real etcd returns something else, on purpose.
+    /// The response of a real etcd, where libkv differs on purpose.
     etcd: Option<String>,
 }
 
-/// `{text}N` stands N times, with # counting from 0.
+/// Repeats the text of `{text}N` N times, with # counting from 0.
 fn expand(line: &str) -> String {
     let Some((before, rest)) = line
         .split_once('{')
@@ -44,7 +45,7 @@ fn expand(line: &str) -> String {
     else {
         return line.to_string();
     };
-    let (text, rest) = rest.split_once('}').expect("a { has its }");
+    let (text, rest) = rest.split_once('}').expect("a } after {");
     let digits = rest
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(rest.len());
@@ -125,7 +126,7 @@ fn read_cases(file: &Path) -> Vec<Case> {
     cases
 }
 
-/// Runs every case that `may` run and returns the differences.
+/// Runs every case for which `may` is true; returns the number of cases and the differences.
 fn differences(
     may: impl Fn(&Case) -> bool,
     mut start: impl FnMut(&Case) -> Box<dyn FnMut(&Line) -> Option<(String, String)>>,
@@ -153,7 +154,7 @@ fn differences(
     (ran, found)
 }
 
-fn agree(who: &str, (ran, found): (usize, Vec<String>)) {
+fn assert_no_difference(who: &str, (ran, found): (usize, Vec<String>)) {
     println!("{who}: {ran} cases");
     assert!(ran > 50, "{who}: only {ran} cases ran");
     assert!(
@@ -182,7 +183,7 @@ fn model() {
         let mut model = Model::new(true);
         Box::new(move |line| Some((model.run(&parsed(line)), line.expected.clone())))
     });
-    agree("model", found);
+    assert_no_difference("model", found);
 }
 
 #[test]
@@ -193,7 +194,7 @@ fn rust_in_memory() {
         let mut rust = Rust::open(":memory:", options()).expect("a store in memory");
         Box::new(move |line| Some((rust.run(&parsed(line)), line.expected.clone())))
     });
-    agree("rust in memory", found);
+    assert_no_difference("rust in memory", found);
 }
 
 #[test]
@@ -209,11 +210,11 @@ fn rust_in_a_directory() {
         },
     );
     let _ = fs::remove_dir_all(&path);
-    agree("rust in a directory", found);
+    assert_no_difference("rust in a directory", found);
 }
 
-/// Every case, asked of a program; how to start it is `command`, or why that cannot be.
-fn program_agrees(name: &str, command: Result<Vec<String>, String>) {
+/// Runs every case in a program. `command` starts it, or has the reason why it cannot start.
+fn run_program(name: &str, command: Result<Vec<String>, String>) {
     let command = match command {
         Ok(command) => command,
         Err(why) => return println!("not run: conformance cases in {name} ({why})"),
@@ -228,41 +229,41 @@ fn program_agrees(name: &str, command: Result<Vec<String>, String>) {
         },
     );
     let _ = fs::remove_dir_all(&path);
-    agree(name, found);
+    assert_no_difference(name, found);
 }
 
 #[test]
 fn c() {
     let _deadline = deadline();
-    program_agrees("c", programs::c());
+    run_program("c", programs::c());
 }
 
 #[test]
 fn python() {
     let _deadline = deadline();
-    program_agrees("python", programs::python(&[]));
+    run_program("python", programs::python(&[]));
 }
 
 #[test]
 fn python_aio() {
     let _deadline = deadline();
-    program_agrees("python-aio", programs::python(&["--aio"]));
+    run_program("python-aio", programs::python(&["--aio"]));
 }
 
 #[test]
 fn node() {
     let _deadline = deadline();
-    program_agrees("node", programs::node(&[]));
+    run_program("node", programs::node(&[]));
 }
 
 #[test]
 fn node_sync() {
     let _deadline = deadline();
-    program_agrees("node-sync", programs::node(&["--sync"]));
+    run_program("node-sync", programs::node(&["--sync"]));
 }
 
-/// What a cluster cannot be asked, or a step that only a store can do. How far a watcher has seen
-/// is not known where nothing has happened for it; see [`libkv_etcd`].
+/// Whether a cluster has the step. `idle` and `resume` are left out: the client of a cluster has
+/// no position of a watcher without events; see [`libkv_etcd`].
 fn cluster_can(step: &script::Step) -> bool {
     use script::Step;
     !matches!(
@@ -277,8 +278,8 @@ fn cluster_can(step: &script::Step) -> bool {
     )
 }
 
-/// Every case, asked of a program on our server.
-fn program_agrees_on_a_cluster(name: &str, command: Result<Vec<String>, String>) {
+/// Runs every case in a program on our server.
+fn run_program_on_a_cluster(name: &str, command: Result<Vec<String>, String>) {
     let command = match command {
         Ok(command) => command,
         Err(why) => {
@@ -298,34 +299,34 @@ fn program_agrees_on_a_cluster(name: &str, command: Result<Vec<String>, String>)
             })
         },
     );
-    agree(&format!("{name} over our server"), found);
+    assert_no_difference(&format!("{name} over our server"), found);
 }
 
 #[test]
 fn c_on_a_cluster() {
     let _deadline = deadline();
-    program_agrees_on_a_cluster("c", programs::c());
+    run_program_on_a_cluster("c", programs::c());
 }
 
 #[test]
 fn python_on_a_cluster() {
     let _deadline = deadline();
-    program_agrees_on_a_cluster("python", programs::python(&[]));
+    run_program_on_a_cluster("python", programs::python(&[]));
 }
 
 #[test]
 fn python_aio_on_a_cluster() {
     let _deadline = deadline();
-    program_agrees_on_a_cluster("python-aio", programs::python(&["--aio"]));
+    run_program_on_a_cluster("python-aio", programs::python(&["--aio"]));
 }
 
 #[test]
 fn node_on_a_cluster() {
     let _deadline = deadline();
-    program_agrees_on_a_cluster("node", programs::node(&[]));
+    run_program_on_a_cluster("node", programs::node(&[]));
 }
 
-/// Both ends are ours: nothing is lost on the wire.
+/// The client and the server of libkv: the network adds no difference.
 #[test]
 fn rust_on_our_server() {
     let _deadline = deadline();
@@ -342,11 +343,10 @@ fn rust_on_our_server() {
             })
         },
     );
-    agree("rust over our server", found);
+    assert_no_difference("rust over our server", found);
 }
 
-/// The Rust face on a real etcd, which responds as etcd does, except for what the API itself
-/// decides.
+/// The Rust API on a real etcd returns the responses of etcd, except for what the client checks.
 #[test]
 fn rust_on_a_cluster() {
     let _deadline = deadline();
@@ -360,7 +360,7 @@ fn rust_on_a_cluster() {
             let etcd = Etcd::start(&program, "cluster");
             let mut rust =
                 Rust::over(libkv_etcd::open(etcd.url(), Options::new()).expect("a cluster"));
-            // a negative start is refused on this side
+            // the client refuses a negative start
             let own = case.rows.iter().any(|row| row == "10.3");
             Box::new(move |line| {
                 let _alive = &etcd;
@@ -375,7 +375,7 @@ fn rust_on_a_cluster() {
             })
         },
     );
-    agree("rust on a cluster", found);
+    assert_no_difference("rust on a cluster", found);
 }
 
 #[test]
@@ -399,15 +399,14 @@ fn real_etcd() {
             })
         },
     );
-    agree("real etcd", found);
+    assert_no_difference("real etcd", found);
 }
 
-/// The driver for a real etcd on our server, which must return what libkv returns.
+/// The driver for a real etcd, on our server: it must return what libkv returns.
 #[test]
 fn json_gateway() {
     let _deadline = deadline();
-    // users and roles come with a later issue; until then the server says so, which has a test of
-    // its own
+    // users and roles are not implemented yet; another test checks the server's error
     let may = |case: &Case| !case.not_etcd && !case.rows.iter().any(|row| row == "1.11");
     let found = differences(may, |_| {
         let served = Served::start("cases");
@@ -417,11 +416,11 @@ fn json_gateway() {
             json_step(&gateway, line, &line.expected)
         })
     });
-    agree("json gateway of our server", found);
+    assert_no_difference("json gateway of our server", found);
 }
 
-/// Does a step through a JSON gateway: what is returned, and what should be. None if it has no word
-/// for it.
+/// Executes a step through a JSON gateway; returns the response and the expected one. None if the
+/// gateway has no such call.
 fn json_step(gateway: &Gateway, line: &Line, should: &str) -> Option<(String, String)> {
     let is = if let Some(bytes) = line.step.strip_prefix("size ") {
         let value = "eHh4".repeat(bytes.parse::<usize>().expect("a size") / 3);
@@ -445,7 +444,7 @@ fn json_step(gateway: &Gateway, line: &Line, should: &str) -> Option<(String, St
     Some((is, should.to_string()))
 }
 
-/// The first messages of a stream: `N PATH BODY [dotted.path]`.
+/// Returns the first messages of a stream: `N PATH BODY [dotted.path]`.
 fn stream(gateway: &Gateway, words: &str) -> String {
     let mut words = words.splitn(4, ' ');
     let mut word = || words.next().unwrap_or("");
@@ -466,7 +465,7 @@ fn stream(gateway: &Gateway, words: &str) -> String {
     response
 }
 
-/// A `"*"` in what should come stands for any string there: ids of servers.
+/// Replaces strings in `is` by `"*"` where `should` has `"*"`: ids of servers.
 fn stars(is: String, should: &str) -> String {
     let mut out = is.clone();
     for part in should.split("\"*\"").collect::<Vec<_>>().windows(2) {
@@ -502,7 +501,8 @@ fn contract_rows_all_have_a_case() {
             missing.push(row.to_string());
         }
     }
-    // sections 2 and 14 have rows without numbers: they are counted from the top; 12 has prose
+    // the rows of sections 2 and 14 have no numbers and are counted from the top; section 12 is
+    // prose
     missing.extend(
         (1..=5)
             .map(|n| format!("12.{n}"))
@@ -533,7 +533,7 @@ fn deviations_are_listed() {
         let differs = case.lines.iter().any(|line| line.etcd.is_some());
         assert_eq!(
             differs, case.deviates,
-            "{}: a case says `deviates` if and only if it has an =etcd line",
+            "{}: a case has the line `deviates` if and only if it has an =etcd line",
             case.name
         );
         if differs {

@@ -1,5 +1,5 @@
-//! Processes that follow each other's writes: writers and watchers, in Rust, C, Python and Node,
-//! are killed on the way, and each watcher that goes on from its last revision has seen every event
+//! Writers and watchers in several processes, in Rust, C, Python and Node, are killed at random
+//! and started again. Each watcher continues from its last revision and gets every event exactly
 //! once.
 
 use std::collections::HashMap;
@@ -9,16 +9,16 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use libkv::*;
-use libkv_conformance::follow::{End, say};
+use libkv_conformance::follow::{Follow, line_of};
 use libkv_conformance::programs;
 use libkv_test_support::deadline::deadline;
 use libkv_test_support::dice::Dice;
 use libkv_test_support::{scratch, seed};
 
-/// Revisions of each writer; each has three events.
+/// The number of revisions of each writer; each has three events.
 const REVISIONS: u64 = 40_000;
 const WRITERS: [&str; 3] = ["a", "b", "c"];
-/// Each as it waits, or in which language, and what it follows.
+/// The language of each watcher, and what it follows or how it waits.
 const WATCHERS: [(&str, &str); 6] = [
     ("rust", "all"),
     ("rust", "puts"),
@@ -40,11 +40,11 @@ fn start(args: &[&str], store: &Path) -> Child {
 }
 
 #[test]
-fn watch_in_killed_processes_sees_every_event_once() {
+fn watchers_in_killed_processes_get_every_event_once() {
     let _deadline = deadline();
     let seed = seed();
     let mut dice = Dice(seed);
-    let (store, dir) = (scratch("store"), scratch("seen"));
+    let (store, dir) = (scratch("store"), scratch("received"));
     fs::create_dir_all(&dir).expect("a folder");
     let db = Db::open(
         &store,
@@ -57,7 +57,7 @@ fn watch_in_killed_processes_sees_every_event_once() {
     let write = |name: &str| start(&["write", name, &upto], &store);
     let file =
         |(language, how): (&str, &str)| dir.join(format!("{language}-{how}")).display().to_string();
-    let watchers_there = there();
+    let built = built_watchers();
     let follow = |who: (&str, &str)| match programs::follower(who.0) {
         _ if who.0 == "rust" => start(&["follow", who.1, &file(who)], &store),
         Ok(words) => {
@@ -72,10 +72,10 @@ fn watch_in_killed_processes_sees_every_event_once() {
                 .spawn()
                 .expect("the follower starts")
         }
-        Err(why) => panic!("{why}, which was there"),
+        Err(why) => panic!("{why}, but it was built before"),
     };
     let mut writers = WRITERS.map(write);
-    let mut watchers: Vec<Child> = watchers_there.iter().map(|who| follow(*who)).collect();
+    let mut watchers: Vec<Child> = built.iter().map(|who| follow(*who)).collect();
     let mut kills = HashMap::from([("writer", 0), ("watcher", 0)]);
     loop {
         std::thread::sleep(Duration::from_millis(10 + dice.below(60)));
@@ -95,7 +95,7 @@ fn watch_in_killed_processes_sees_every_event_once() {
         let at = dice.below(watchers.len() as u64) as usize;
         if dice.one_in(2) {
             kill(&mut watchers[at]);
-            watchers[at] = follow(watchers_there[at]);
+            watchers[at] = follow(built[at]);
             *kills.entry("watcher").or_default() += 1;
         } else if running.contains(&at) {
             kill(&mut writers[at]);
@@ -104,31 +104,31 @@ fn watch_in_killed_processes_sees_every_event_once() {
         }
     }
     db.put(Put::new("end", "")).expect("put");
-    for (who, mut watcher) in watchers_there.iter().zip(watchers) {
+    for (who, mut watcher) in built.iter().zip(watchers) {
         let status = watcher.wait().expect("it ends");
         assert!(
             status.success(),
             "SEED={seed}: the watcher {who:?} ended with {status}"
         );
     }
-    let mut seen = 0;
-    for who in watchers_there {
-        seen += compare(
+    let mut received = 0;
+    for who in built {
+        received += compare(
             &db,
             who,
-            &fs::read_to_string(file(who)).expect("what it saw"),
+            &fs::read_to_string(file(who)).expect("the follower's file"),
             seed,
         );
     }
     println!(
-        "{kills:?}, {seen} events seen, revision {}",
+        "{kills:?}, {received} events received, revision {}",
         db.status().expect("status").revision
     );
     let events = db.check().expect("check").events;
     assert!(events >= 100_000, "only {events} events");
     assert!(
         kills.values().all(|times: &i32| *times >= 5),
-        "hardly any process was killed: {kills:?}"
+        "too few processes were killed: {kills:?}"
     );
     drop(db);
     fs::remove_dir_all(store).expect("removed");
@@ -136,15 +136,15 @@ fn watch_in_killed_processes_sees_every_event_once() {
 }
 
 /// The watchers whose languages are built.
-fn there() -> Vec<(&'static str, &'static str)> {
-    let there = |(language, _): &(&str, &str)| match programs::follower(language) {
+fn built_watchers() -> Vec<(&'static str, &'static str)> {
+    let is_built = |(language, _): &(&str, &str)| match programs::follower(language) {
         Err(why) if *language != "rust" => {
-            println!("not run: a watcher in {language} beside the others ({why})");
+            println!("not run: the watcher in {language} ({why})");
             false
         }
         _ => true,
     };
-    WATCHERS.into_iter().filter(there).collect()
+    WATCHERS.into_iter().filter(is_built).collect()
 }
 
 fn kill(child: &mut Child) {
@@ -153,15 +153,15 @@ fn kill(child: &mut Child) {
             .try_wait()
             .expect("wait")
             .is_none_or(|status| status.success()),
-        "it died by itself"
+        "the process failed before it was killed"
     );
     let _ = child.kill();
-    child.wait().expect("gone");
+    child.wait().expect("ended");
 }
 
-/// Holds what a watcher has written down against the store's own list of changes.
-fn compare(db: &Db, who: (&str, &str), said: &str, seed: u64) -> usize {
-    let watch = End::watch(who.1);
+/// Compares the file of a watcher with the store's own list of events.
+fn compare(db: &Db, who: (&str, &str), lines: &str, seed: u64) -> usize {
+    let watch = Follow::watch(who.1);
     let mut batch = WatchBatch::default();
     let mut should: Vec<String> = Vec::new();
     let mut count = 0;
@@ -171,7 +171,7 @@ fn compare(db: &Db, who: (&str, &str), said: &str, seed: u64) -> usize {
             continue;
         }
         if event.kv.mod_revision != batch.revision {
-            should.extend((!batch.events.is_empty()).then(|| say(&batch)));
+            should.extend((!batch.events.is_empty()).then(|| line_of(&batch)));
             batch = WatchBatch {
                 revision: event.kv.mod_revision,
                 events: Vec::new(),
@@ -180,12 +180,12 @@ fn compare(db: &Db, who: (&str, &str), said: &str, seed: u64) -> usize {
         count += 1;
         batch.events.push(event);
     }
-    should.push(say(&batch));
-    for (at, (is, should)) in said.lines().zip(&should).enumerate() {
+    should.push(line_of(&batch));
+    for (at, (is, should)) in lines.lines().zip(&should).enumerate() {
         assert_eq!(is, should.trim_end(), "SEED={seed}: batch {at} of {who:?}");
     }
     assert_eq!(
-        said.lines().count(),
+        lines.lines().count(),
         should.len(),
         "SEED={seed}: batches of {who:?}"
     );

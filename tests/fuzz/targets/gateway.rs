@@ -1,4 +1,4 @@
-//! JSON that comes to the gateway: it is read or refused, and what was read goes there and back.
+//! JSON for the gateway: it is decoded or refused, and a decoded message survives a round trip.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| libkv_etcd::fuzz::gateway(data));

@@ -1,26 +1,26 @@
-//! Certificates from an authority of our own, in files.
+//! Certificates of a test authority, in files.
 
 use std::fs;
 use std::path::Path;
 
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 
-/// Paths of files in PEM.
+/// Paths of PEM files.
 pub struct Certificates {
-    /// The authority.
+    /// The certificate of the authority.
     pub ca: String,
-    /// Of 127.0.0.1 and localhost.
+    /// A certificate for 127.0.0.1 and localhost.
     pub server: String,
     /// Its private key.
     pub server_key: String,
-    /// Of a client.
+    /// A certificate of a client.
     pub client: String,
     /// Its private key.
     pub client_key: String,
 }
 
 impl Certificates {
-    /// Makes them in this folder.
+    /// Creates the files in a folder.
     pub fn new(dir: &Path) -> Certificates {
         let key = || KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(Vec::new()).expect("no names");

@@ -1,15 +1,15 @@
-//! Deadlines: a test that waits in vain fails, with its name.
+//! Deadlines: a test that waits too long fails and prints its name.
 
 use std::io::{Write, stderr};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a test waits for what must happen. A loaded machine takes a while.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a test waits for an event that must happen. It is long enough for a loaded machine.
+pub const WAIT_LIMIT: Duration = Duration::from_secs(60);
 
-/// Ends this program if it is not dropped in time. It is for waits that take no time-out: for the
-/// end of a process or thread, for a line of a process.
+/// Aborts this program if it is not dropped in time. It is for waits without a time limit: for the
+/// end of a process or a thread, or for a line from a process.
 pub struct Deadline {
     _in_time: Sender<()>,
 }
@@ -20,7 +20,7 @@ pub fn deadline() -> Deadline {
     deadline_times(1)
 }
 
-/// The deadline of a test that was asked to do this many times the ordinary work.
+/// The deadline of a test that runs a multiple of the ordinary work.
 #[must_use = "the deadline holds until it is dropped"]
 pub fn deadline_times(times: u64) -> Deadline {
     deadline_after(Duration::from_secs(300 * times))
@@ -31,7 +31,7 @@ fn deadline_after(time: Duration) -> Deadline {
     let test = thread::current().name().unwrap_or("a test").to_string();
     thread::spawn(move || {
         if dropped.recv_timeout(time) == Err(RecvTimeoutError::Timeout) {
-            // not by a macro, whose output the test harness would keep
+            // `eprintln!` is captured by the test harness and would not be printed
             let _ = writeln!(stderr(), "{test} did not end within {time:?}");
             std::process::abort();
         }
@@ -39,10 +39,10 @@ fn deadline_after(time: Duration) -> Deadline {
     Deadline { _in_time: in_time }
 }
 
-/// Waits until something holds; a panic says what did not happen within [`PATIENCE`].
+/// Waits until `holds` returns true. Panics with `what` after [`WAIT_LIMIT`].
 #[track_caller]
 pub fn until(what: &str, holds: impl FnMut() -> bool) {
-    until_within(what, PATIENCE, holds);
+    until_within(what, WAIT_LIMIT, holds);
 }
 
 #[track_caller]
@@ -70,23 +70,23 @@ mod tests {
             .env("DEADLINE_PASSES", "1")
             .output()
             .expect("it starts");
-        let said = String::from_utf8_lossy(&ended.stderr);
+        let stderr = String::from_utf8_lossy(&ended.stderr);
         assert!(!ended.status.success());
         assert!(
-            said.contains("deadline_ends_the_program_that_passes_it did not end within 50ms"),
-            "{said}"
+            stderr.contains("deadline_ends_the_program_that_passes_it did not end within 50ms"),
+            "{stderr}"
         );
     }
 
     #[test]
-    fn deadline_that_is_kept_ends_nothing() {
+    fn deadline_that_is_dropped_in_time_does_nothing() {
         drop(deadline_after(Duration::from_millis(50)));
         thread::sleep(Duration::from_millis(100));
     }
 
     #[test]
-    #[should_panic(expected = "the moon: not within")]
-    fn until_panics_after_its_patience() {
-        until_within("the moon", Duration::ZERO, || false);
+    #[should_panic(expected = "an event: not within")]
+    fn until_panics_after_its_time() {
+        until_within("an event", Duration::ZERO, || false);
     }
 }

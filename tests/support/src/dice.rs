@@ -1,6 +1,6 @@
-//! Numbers that a seed repeats.
+//! Pseudo-random numbers from a seed.
 
-/// A stream of numbers; the same seed gives the same stream.
+/// A sequence of numbers; the same seed gives the same sequence.
 pub struct Dice(pub u64);
 
 impl Dice {
@@ -23,7 +23,7 @@ impl Dice {
         self.below(n) == 0
     }
 
-    /// This number of bytes.
+    /// `len` random bytes.
     pub fn bytes(&mut self, len: usize) -> Vec<u8> {
         (0..len).map(|_| self.roll() as u8).collect()
     }

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 pub use crate::fetch::program;
 
-/// How long a start may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The time limit of a start.
+const WAIT_LIMIT: Duration = Duration::from_secs(60);
 
-/// A cluster with an empty store; ended, with its files, when this is dropped.
+/// A cluster with an empty store. Dropping it ends the members and removes their files.
 pub struct Etcd {
     program: PathBuf,
     dir: PathBuf,
@@ -42,7 +42,7 @@ impl Etcd {
 
     /// Starts this number of members, with these flags of etcd, and waits until they are ready.
     pub fn start_with(program: &Path, name: &str, count: usize, flags: &[&str]) -> Etcd {
-        // another program may take a port between the choice and the start: then others
+        // another program may take a port before the member starts: try again with other ports
         for _ in 0..5 {
             let mut etcd = Etcd::start_unready(program, name, count, "http", flags);
             if etcd.becomes_ready() {
@@ -52,7 +52,7 @@ impl Etcd {
         panic!("etcd did not become ready in five attempts");
     }
 
-    /// As [`Etcd::start_with`], and does not wait.
+    /// As [`Etcd::start_with`], but does not wait.
     pub fn start_unready(
         program: &Path,
         name: &str,
@@ -79,9 +79,9 @@ impl Etcd {
         etcd
     }
 
-    /// Waits until all members are ready; false if one has ended instead, or after [`PATIENCE`].
+    /// Waits until all members are ready. Returns false if one has ended or after [`WAIT_LIMIT`].
     fn becomes_ready(&mut self) -> bool {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + WAIT_LIMIT;
         while !self.has_ended() && Instant::now() < until {
             let mut ports = self.members.iter().map(|member| member.client_port);
             if ports.all(is_ready) {
@@ -100,7 +100,7 @@ impl Etcd {
         children.any(|child| child.try_wait().is_ok_and(|status| status.is_some()))
     }
 
-    /// Starts a member that does not run.
+    /// Starts a member that is not running.
     pub fn restart(&mut self, number: usize) {
         let peer_url = |member: &Member| format!("http://127.0.0.1:{}", member.peer_port);
         let all: Vec<String> = self
@@ -109,7 +109,7 @@ impl Etcd {
             .enumerate()
             .map(|(n, member)| format!("m{n}={}", peer_url(member)))
             .collect();
-        // a member alone elects itself: nothing is gained by waiting
+        // a single member elects itself: a short election timeout makes the start fast
         let (heartbeat, election) = match self.members.len() {
             1 => ("5", "50"),
             _ => ("50", "500"),
@@ -141,12 +141,12 @@ impl Etcd {
     /// Ends a member with SIGKILL.
     pub fn kill(&mut self, number: usize) {
         if let Some(mut child) = self.members[number].child.take() {
-            child.kill().expect("it runs");
-            child.wait().expect("it ended");
+            child.kill().expect("a running member");
+            child.wait().expect("the member ended");
         }
     }
 
-    /// Where the members listen for clients, separated by commas.
+    /// The client URLs of all members, separated by commas.
     pub fn url(&self) -> String {
         let urls: Vec<String> = (0..self.members.len())
             .map(|number| self.member_url(number))
@@ -154,21 +154,21 @@ impl Etcd {
         urls.join(",")
     }
 
-    /// Where a member listens for clients.
+    /// The client URL of a member.
     pub fn member_url(&self, number: usize) -> String {
         format!("{}://127.0.0.1:{}", self.scheme, self.port(number))
     }
 
-    /// The port of the same.
+    /// The client port of a member.
     pub fn port(&self, number: usize) -> u16 {
         self.members[number].client_port
     }
 }
 
-/// Whether a linearizable read through the JSON gateway succeeds: then there is a leader.
+/// Whether a linearizable read through the JSON gateway succeeds. If so, there is a leader.
 fn is_ready(port: u16) -> bool {
     const BODY: &str = r#"{"key":"AA=="}"#;
-    let ask = || -> std::io::Result<String> {
+    let read = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
         write!(
@@ -180,7 +180,7 @@ fn is_ready(port: u16) -> bool {
         stream.read_to_string(&mut response)?;
         Ok(response)
     };
-    ask().is_ok_and(|response| response.contains("\"header\""))
+    read().is_ok_and(|response| response.contains("\"header\""))
 }
 
 impl Drop for Etcd {

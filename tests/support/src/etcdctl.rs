@@ -1,5 +1,5 @@
-//! etcdctl as others ship it: 3.5.1 comes with etcd (see `etcd.rs`), 3.4 from Debian's package
-//! `etcd-client`, fetched by apt without root into `target/etcd34` and unpacked there.
+//! Released versions of etcdctl: 3.5.1 comes with etcd (see `etcd.rs`); 3.4 is in Debian's package
+//! `etcd-client`, which apt fetches without root into `target/etcd34`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,19 +7,19 @@ use std::process::{Command, Stdio};
 
 use crate::etcd;
 
-/// The program of etcd 3.5.1, or why it cannot be had.
+/// The program of etcd 3.5.1, or the reason why it is not available.
 pub fn v35() -> Result<PathBuf, String> {
     Ok(etcd::program()?.with_file_name("etcdctl"))
 }
 
-/// The program of Debian's etcd 3.4, or why it cannot be had.
+/// The program of Debian's etcd 3.4, or the reason why it is not available.
 pub fn v34() -> Result<PathBuf, String> {
     let dir = crate::target().join("etcd34");
     let program = dir.join("etcdctl");
     if program.exists() {
         return Ok(program);
     }
-    // fetched beside and renamed, so that a second test never meets half of it
+    // fetched in another folder and renamed, so that a second test never uses an incomplete file
     let work = dir.join(format!("work-{}", std::process::id()));
     fs::create_dir_all(work.join("lists/partial")).map_err(|e| e.to_string())?;
     fs::create_dir_all(work.join("cache/archives/partial")).map_err(|e| e.to_string())?;
@@ -48,7 +48,7 @@ fn fetch(work: &Path, program: &Path) -> Result<(), String> {
         .map_err(|e| e.to_string())?;
     if !String::from_utf8_lossy(&version.stdout).contains("etcdctl version: 3.4.") {
         return Err(format!(
-            "Debian's etcd-client here is no 3.4: {}",
+            "Debian's etcd-client is not version 3.4: {}",
             String::from_utf8_lossy(&version.stdout).trim()
         ));
     }
@@ -83,8 +83,8 @@ fn run(command: &mut Command) -> Result<(), String> {
     match done.status.success() {
         true => Ok(()),
         false => {
-            let said = String::from_utf8_lossy(&done.stderr).replace('\n', " ");
-            Err(format!("{}: {said}", command.get_program().display()))
+            let stderr = String::from_utf8_lossy(&done.stderr).replace('\n', " ");
+            Err(format!("{}: {stderr}", command.get_program().display()))
         }
     }
 }

@@ -1,15 +1,16 @@
-//! Real etcds, fetched by `tests/fetch_etcd.sh` and `tests/fetch_etcd37.sh` into the target folder.
+//! Real etcd servers, which `tests/fetch_etcd.sh` and `tests/fetch_etcd37.sh` fetch into the target
+//! folder.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The program `etcd` 3.5.1, fetched if it is not there; an error gives the reason.
+/// The program `etcd` 3.5.1, fetched if it is missing, or the reason why it is not available.
 pub fn program() -> Result<PathBuf, String> {
     fetched("fetch_etcd.sh")
 }
 
-/// The program `etcd` 3.7, built from its Go modules if it is not there, with `etcdctl` and
-/// `etcdutl` beside it; an error gives the reason.
+/// The program `etcd` 3.7, built from its Go modules if it is missing, or the reason why it is not
+/// available. `etcdctl` and `etcdutl` are in the same folder.
 pub fn program37() -> Result<PathBuf, String> {
     fetched("fetch_etcd37.sh")
 }

@@ -1,11 +1,12 @@
-//! HTTP/1.1 by hand, so that a test says what goes over the wire and sees what comes.
+//! A simple HTTP/1.1 client. The test controls every byte that is sent and gets every received
+//! byte.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-/// Whatever takes longer has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The time limit of each read and write.
+const WAIT_LIMIT: Duration = Duration::from_secs(20);
 
 /// A connection to a server on loopback.
 pub struct Http {
@@ -39,30 +40,32 @@ impl HttpResponse {
 }
 
 impl Http {
-    /// To this address, `127.0.0.1:2379` or with `http://` before it.
+    /// Connects to an address: `127.0.0.1:2379` or `http://127.0.0.1:2379`.
     pub fn to(address: &str) -> Http {
         let address = address.strip_prefix("http://").unwrap_or(address);
         let stream = TcpStream::connect(address).expect("it listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
         stream
-            .set_write_timeout(Some(PATIENCE))
+            .set_read_timeout(Some(WAIT_LIMIT))
+            .expect("a time-out");
+        stream
+            .set_write_timeout(Some(WAIT_LIMIT))
             .expect("a time-out");
         Http {
             stream: BufReader::new(stream),
         }
     }
 
-    /// Sends bytes as they are; an error if the server takes them no more.
+    /// Sends bytes unchanged. Returns an error if the server has closed the connection.
     pub fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.stream.get_mut().write_all(bytes)
     }
 
-    /// Says that nothing more will be sent.
-    pub fn no_more(&mut self) {
+    /// Closes the sending side.
+    pub fn close_sending(&mut self) {
         self.stream
             .get_mut()
             .shutdown(Shutdown::Write)
-            .expect("it is open");
+            .expect("an open connection");
     }
 
     /// Sends a whole request.
@@ -76,12 +79,12 @@ impl Http {
             bytes += "\r\n";
         }
         bytes += "\r\n";
-        // a response may come before all of a large body is taken
+        // a response may come before the server has read all of a large body
         let _ = self.send(&[bytes.as_bytes(), body].concat());
     }
 
-    /// Asks and waits for the whole response.
-    pub fn ask(&mut self, method: &str, path: &str, body: &[u8]) -> HttpResponse {
+    /// Sends a request and waits for the whole response.
+    pub fn call(&mut self, method: &str, path: &str, body: &[u8]) -> HttpResponse {
         self.request(method, path, &[], body);
         self.response(method != "HEAD").expect("a response")
     }
@@ -113,7 +116,7 @@ impl Http {
         Ok(response)
     }
 
-    /// Reads the head of a response; its body is still to come.
+    /// Reads the head of a response, without the body.
     pub fn head(&mut self) -> std::io::Result<HttpResponse> {
         let ended = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
         let first = self.line()?;
@@ -148,11 +151,14 @@ impl Http {
 
     /// Reads the next chunk as one JSON text.
     pub fn message(&mut self) -> serde_json::Value {
-        let chunk = self.chunk().expect("a chunk").expect("the stream goes on");
+        let chunk = self
+            .chunk()
+            .expect("a chunk")
+            .expect("the stream continues");
         assert_eq!(
             chunk.last(),
             Some(&b'\n'),
-            "a line each: {}",
+            "one JSON text a line: {}",
             String::from_utf8_lossy(&chunk)
         );
         serde_json::from_slice(&chunk).expect("JSON")

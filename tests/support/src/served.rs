@@ -1,4 +1,4 @@
-//! A store of ours, served to etcd's clients in this process.
+//! A libkv server in this process, for etcd clients.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use libkv::{Db, LimitsPreset, Options};
 use libkv_etcd::{Serve, Server};
 
-/// A server with an empty store in a directory, both gone when this is dropped.
+/// A server with an empty store in a directory. Dropping it ends the server and removes the store.
 pub struct Served {
-    /// The store behind it.
+    /// The store of the server.
     pub db: Db,
     /// The server.
     pub server: Server,
@@ -16,7 +16,7 @@ pub struct Served {
 }
 
 impl Served {
-    /// Starts one on a free port, with etcd's limits.
+    /// Starts a server on a free port, with etcd's limits.
     pub fn start(name: &str) -> Served {
         Served::with(
             name,
@@ -25,7 +25,7 @@ impl Served {
         )
     }
 
-    /// Starts one as told.
+    /// Starts a server with these options.
     pub fn with(name: &str, options: Options, how: Serve) -> Served {
         let dir = crate::tmp().join(format!("served-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&dir);
@@ -34,7 +34,7 @@ impl Served {
         Served { db, server, dir }
     }
 
-    /// Its address, as clients take it.
+    /// The address for clients.
     pub fn url(&self) -> String {
         self.server.address().to_string()
     }

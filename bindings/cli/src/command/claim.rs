@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use libkv::support::{Claim, ClaimCanceller, ClaimRequest, claim_blocking};
-use libkv::{Code, Db, Error, KeyValue, Patience};
+use libkv::{Code, Db, Error, KeyValue, WaitLimit};
 
 use crate::command::Context;
 use crate::failure::{Failure, Result};
@@ -45,10 +45,10 @@ pub struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    fn request(self, db: &Db, patience: Patience) -> ClaimRequest {
+    fn request(self, db: &Db, wait_limit: WaitLimit) -> ClaimRequest {
         let request = ClaimRequest::new(db, self.name, self.ttl_seconds)
             .value(self.value)
-            .patience(patience);
+            .wait_limit(wait_limit);
         match self.only_if_free {
             true => request.only_if_free(),
             false => request,
@@ -65,26 +65,26 @@ impl Wanted<'_> {
 }
 
 impl Holding {
-    /// Opens the store and waits for the claim. `None`: it was to be taken only if it is free, and is
-    /// not.
+    /// Opens the store and waits for the claim. `None`: it was to be taken only if it is free, and
+    /// is not.
     pub fn wait(context: &Context, wanted: Wanted) -> Result<Option<Holding>> {
-        let patience = Patience::new(wanted.timeout_ms.map(Duration::from_millis));
+        let wait_limit = WaitLimit::new(wanted.timeout_ms.map(Duration::from_millis));
         let db = match context.open_within(Access::Create, wanted.timeout_ms) {
-            Err(Failure::Db(error)) if patience.has_ended(error.code()) => {
+            Err(Failure::Db(error)) if wait_limit.has_ended(error.code()) => {
                 return Err(wanted.timeout(&error));
             }
             db => db?,
         };
         let (sender, events) = mpsc::channel();
         let canceller: Arc<Mutex<Option<ClaimCanceller>>> = Arc::default();
-        let (told, cancels) = (sender.clone(), canceller.clone());
+        let (signals, cancels) = (sender.clone(), canceller.clone());
         let interrupt = Interrupt::new(move |signal| {
-            let _ = told.send(Event::Signal(signal));
+            let _ = signals.send(Event::Signal(signal));
             if let Some(canceller) = &*lock(&cancels) {
                 canceller.cancel();
             }
         })?;
-        let claim = claim_blocking(wanted.request(&db, patience), |new| {
+        let claim = claim_blocking(wanted.request(&db, wait_limit), |new| {
             *lock(&canceller) = Some(new.clone());
             // a signal that was received before
             if interrupt.signal() != 0 {
@@ -92,7 +92,7 @@ impl Holding {
             }
         });
         if claim.is_err() {
-            // the error only says that a signal ended the wait
+            // the error means only that a signal ended the wait
             interrupt.check()?;
         }
         let Some(claim) = claim? else {
@@ -113,7 +113,8 @@ impl Holding {
         Ok(Some(holding))
     }
 
-    /// Its pair in the store with the value that it was claimed with. A read could wait for a cluster.
+    /// Its pair in the store with the value that it was claimed with. A read could wait for a
+    /// cluster.
     pub fn pair(&self, value: Vec<u8>) -> KeyValue {
         let revision = self.revision();
         KeyValue {
@@ -147,7 +148,7 @@ impl Holding {
             return Ok(());
         };
         let db = match is_brief {
-            true => Patience::grace(&self.db),
+            true => WaitLimit::grace(&self.db),
             false => self.db.clone(),
         };
         match db.call_unless(revoke, &|| !is_brief && self.interrupt.signal() != 0) {

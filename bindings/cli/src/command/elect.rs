@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use libkv::{Code, Db, KeyValue, Patience};
+use libkv::{Code, Db, KeyValue, WaitLimit};
 
 use crate::command::Context;
 use crate::command::claim::{Event, Holding, Wanted};
@@ -90,7 +90,7 @@ fn listen(db: &Db, out: &mut Out, name: Vec<u8>) -> Result<()> {
     let canceller = leaders.watcher().canceller();
     let interrupt = Interrupt::new(move |_| canceller.cancel())?;
     loop {
-        match leaders.next_unless(Patience::new(None), &|| interrupt.signal() != 0) {
+        match leaders.next_unless(WaitLimit::new(None), &|| interrupt.signal() != 0) {
             Ok(Some(kv)) => show(out, &kv)?,
             Ok(None) => {}
             Err(error) if error.code() == Code::Cancelled => return interrupt.check(),

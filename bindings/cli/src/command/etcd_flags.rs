@@ -697,26 +697,26 @@ mod tests {
             "--auth-token jwt,pub-key=x",
             "--discovery=http://x",
         ] {
-            let said = refused(&format!("kv serve store {flags}"), &[]);
+            let message = refused(&format!("kv serve store {flags}"), &[]);
             let name = flags
                 .trim_matches('-')
                 .split(['=', ' '])
                 .next()
                 .expect("a name");
             assert!(
-                said.contains(&format!("--{name}")) && said.contains(" is refused: "),
-                "{flags}: {said}"
+                message.contains(&format!("--{name}")) && message.contains(" is refused: "),
+                "{flags}: {message}"
             );
         }
-        let said = refused("kv serve", &[("ETCD_AUTO_TLS", "true")]);
+        let message = refused("kv serve", &[("ETCD_AUTO_TLS", "true")]);
         assert!(
-            said.contains("ETCD_AUTO_TLS (--auto-tls)=true is refused: "),
-            "{said}"
+            message.contains("ETCD_AUTO_TLS (--auto-tls)=true is refused: "),
+            "{message}"
         );
-        let said = refused("kv serve", &[("ETCD_DISCOVERY", "x")]);
+        let message = refused("kv serve", &[("ETCD_DISCOVERY", "x")]);
         assert!(
-            said.contains("ETCD_DISCOVERY (--discovery) is refused: "),
-            "{said}"
+            message.contains("ETCD_DISCOVERY (--discovery) is refused: "),
+            "{message}"
         );
     }
 

@@ -19,7 +19,7 @@ use crate::output::note;
 const HELP: &str = "\
 Waits for the lock. With a COMMAND it runs that with KV_LOCK_KEY and KV_LOCK_REV set, releases the
 lock when it ends, and ends with its exit status. Without one it shows the lock's key and holds it
-until Ctrl-C. The lock is also released when this process dies. KV_LOCK_REV increases from holder to
+until Ctrl-C. The lock is also released when this process ends. KV_LOCK_REV increases from holder to
 holder: let the protected resource refuse a lower one than it has seen.
 
 Examples:
@@ -44,7 +44,8 @@ pub struct Lock {
         value_name = "COMMAND"
     )]
     command: Vec<OsString>,
-    /// The TTL in seconds: if this process is stopped or cannot reach the cluster, the lock is released after it
+    /// The TTL in seconds: if this process is stopped or cannot reach the cluster, the lock is
+    /// released after it
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     ttl: i64,
     /// Give up after this time
@@ -130,7 +131,8 @@ fn run_command(holding: &Holding, program: &OsStr, arguments: &[OsString]) -> Re
                 lost = true;
                 let _ = kill_process(pid, Signal::TERM);
             }
-            // a terminal sends Ctrl-C to the command too; others send a signal to this process alone
+            // a terminal sends Ctrl-C to the command too; others send a signal to this process
+            // alone
             Event::Signal(SIGINT) => {}
             Event::Signal(_) => {
                 let _ = kill_process(pid, Signal::TERM);

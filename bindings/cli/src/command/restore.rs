@@ -18,7 +18,7 @@ that it had left, or its full TTL if the snapshot does not have it.
 
 The snapshot is verified first, by its SHA-256 and by its structure. The store is filled beside its
 place and renamed at the end: it is there as a whole or not at all. Users and roles are not
-restored. `revision_at` knows only times after the restore.
+restored. `revision_at` works only for times after the restore.
 
 Examples:
   kv restore backup.db ./store

@@ -257,7 +257,7 @@ fn show_response(out: &mut Out, op: &Op, response: &OpResponse) -> Result<()> {
     let pairs = |out: &mut Out, kvs: &[KeyValue]| kvs.iter().try_for_each(|kv| out.pair_lines(kv));
     match response {
         OpResponse::Range(range) => match op {
-            // the response does not tell whether only the count was requested
+            // the response does not show whether only the count was requested
             Op::Range(request) if request.count_only => out.line(range.count.to_string()),
             _ => pairs(out, &range.kvs),
         },
@@ -372,9 +372,9 @@ mod tests {
 
     #[test]
     fn a_bad_line_is_named() {
-        let said = txn("mod(k) > 0\n\nput k v\npuf k\n")
+        let message = txn("mod(k) > 0\n\nput k v\npuf k\n")
             .expect_err("it has no puf")
             .to_string();
-        assert!(said.starts_with("line 4: "), "{said}");
+        assert!(message.starts_with("line 4: "), "{message}");
     }
 }

@@ -14,7 +14,7 @@ use libkv_test_support::{etcd, etcdctl};
 
 use crate::support::{Place, Serving};
 
-/// A place where `KV_STORE` is the address of a served store.
+/// A server in a folder of its own. `kv` runs a command with the server's address.
 struct Cluster {
     place: Place,
     serving: Serving,
@@ -39,7 +39,7 @@ fn cluster_commands_work_as_on_a_store() {
     assert_eq!(cluster.kv("put a 1").ok(), "OK\n");
     assert_eq!(cluster.kv("put a 2 --prev-kv").ok(), "OK\na\n1\n");
     assert_eq!(cluster.kv("get a --at 2").ok(), "a\n1\n");
-    assert_eq!(cluster.kv("get nobody").refused(1), "");
+    assert_eq!(cluster.kv("get missing").refused(1), "");
     assert_eq!(cluster.kv("range -l").ok(), "3\t2\t2\t-\ta\t2\n");
     assert_eq!(
         cluster.kv("lease grant 600 --id 1f").ok(),
@@ -151,12 +151,12 @@ fn transfer_from_a_store_to_a_cluster_and_back() {
 fn endpoint_that_does_not_respond_is_named() {
     let place = Place::new();
     let ran = place.kv("-s etcd://127.0.0.1:1,127.0.0.1:2 --dial-timeout 200ms get a");
-    let said = ran.refused(4);
+    let printed = ran.refused(4);
     assert!(
-        said.contains("unavailable")
-            && said.contains("127.0.0.1:1")
-            && said.contains("127.0.0.1:2"),
-        "{said}"
+        printed.contains("unavailable")
+            && printed.contains("127.0.0.1:1")
+            && printed.contains("127.0.0.1:2"),
+        "{printed}"
     );
 }
 
@@ -183,10 +183,12 @@ fn import_that_a_cluster_refuses_names_its_position() {
     place.kv("-s here put large --file value").ok();
     place.kv("-s here export file").ok();
     let ran = cluster.kv("import file");
-    let said = ran.refused(2);
+    let printed = ran.refused(2);
     assert!(
-        said.contains("too_large") && said.contains("large on") && said.contains("1 pair written"),
-        "{said}"
+        printed.contains("too_large")
+            && printed.contains("large on")
+            && printed.contains("1 pair written"),
+        "{printed}"
     );
 }
 
@@ -218,7 +220,7 @@ fn lease_is_kept_alive_over_a_restart_of_its_cluster() {
     place
         .kv(&format!("-s {address} lease grant 12 --id 1f"))
         .ok();
-    // a third of its time to live lies between two renewals: the third one falls into the pause
+    // a renewal is sent after each third of the TTL: the third one falls into the pause
     let mut keeping = place.start(&format!(
         "-s {address} --dial-timeout 100ms lease keep-alive 1f"
     ));
@@ -227,10 +229,7 @@ fn lease_is_kept_alive_over_a_restart_of_its_cluster() {
         "lease 000000000000001f keepalived with TTL(12)"
     );
     assert_eq!(serving.running.end_by(Signal::TERM).status, 0);
-    assert!(
-        keeping.err_line().contains("unavailable"),
-        "it says so, once"
-    );
+    assert!(keeping.err_line().contains("unavailable"), "reported once");
     let _serving = serve();
     assert_eq!(
         keeping.line(),
@@ -239,14 +238,14 @@ fn lease_is_kept_alive_over_a_restart_of_its_cluster() {
     assert_eq!(keeping.end_by(Signal::INT).err, "");
 }
 
-/// A way to a server on which calls hang from some moment on.
+/// A TCP proxy in front of a server, which can stop forwarding calls.
 struct Gate {
     address: String,
-    hangs: Arc<AtomicBool>,
-    /// So many calls pass before it hangs, beside the first one of a connection.
+    stopped: Arc<AtomicBool>,
+    /// The number of calls that it forwards, besides the first call of each connection.
     passes: Arc<AtomicUsize>,
-    /// A call that hangs has been made.
-    hanging: Receiver<()>,
+    /// Receives a message for each call that was not forwarded.
+    blocked_calls: Receiver<()>,
 }
 
 impl Gate {
@@ -254,14 +253,14 @@ impl Gate {
         let server = server.trim_start_matches("http://").to_string();
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = format!("http://{}", listener.local_addr().expect("it is bound"));
-        let hangs = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::new(AtomicBool::new(false));
         let passes = Arc::new(AtomicUsize::new(usize::MAX));
-        let (tell, hanging) = mpsc::channel();
+        let (blocked, blocked_calls) = mpsc::channel();
         let gate = Gate {
             address,
-            hangs: hangs.clone(),
+            stopped: stopped.clone(),
             passes: passes.clone(),
-            hanging,
+            blocked_calls,
         };
         std::thread::spawn(move || {
             for client in listener.incoming() {
@@ -273,7 +272,7 @@ impl Gate {
                     return;
                 };
                 std::thread::spawn(move || std::io::copy(&mut responses, &mut back));
-                let (tell, hangs, passes) = (tell.clone(), hangs.clone(), passes.clone());
+                let (blocked, stopped, passes) = (blocked.clone(), stopped.clone(), passes.clone());
                 std::thread::spawn(move || {
                     let mut bytes = [0; 16 << 10];
                     while let Ok(length @ 1..) = client.read(&mut bytes) {
@@ -283,12 +282,12 @@ impl Gate {
                                 .fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less)
                                 .is_err()
                         {
-                            hangs.store(true, Ordering::Release);
+                            stopped.store(true, Ordering::Release);
                         }
-                        if !hangs.load(Ordering::Acquire) {
+                        if !stopped.load(Ordering::Acquire) {
                             let _ = server.write_all(&bytes[..length]);
                         } else if has_headers(&bytes[..length]) {
-                            let _ = tell.send(());
+                            let _ = blocked.send(());
                         }
                     }
                 });
@@ -298,7 +297,7 @@ impl Gate {
     }
 }
 
-/// Whether there is a frame among these with which a call begins.
+/// Whether one of these frames begins a call.
 fn has_headers(mut frames: &[u8]) -> bool {
     const HEAD_BYTES: usize = 9;
     while let [a, b, c, kind, ..] = *frames {
@@ -311,8 +310,8 @@ fn has_headers(mut frames: &[u8]) -> bool {
     false
 }
 
-/// Ctrl-C was pressed while the cluster did not respond: nothing happened until the time for
-/// the answer had run out, and then the status was that of a cluster which is away.
+/// A former version ignored Ctrl-C while the cluster did not respond. It ended when the request
+/// timed out, with the exit status of an unreachable cluster.
 #[test]
 fn keep_alive_without_a_response_ends_with_ctrl_c() {
     let cluster = Cluster::start();
@@ -325,8 +324,8 @@ fn keep_alive_without_a_response_ends_with_ctrl_c() {
         keeping.line(),
         "lease 000000000000001f keepalived with TTL(6)"
     );
-    gate.hangs.store(true, Ordering::Release);
-    gate.hanging.recv().expect("it goes on");
+    gate.stopped.store(true, Ordering::Release);
+    gate.blocked_calls.recv().expect("the proxy runs");
     let ended = keeping.end_by(Signal::INT);
     assert_eq!((ended.status, ended.err.as_str()), (130, ""));
 }
@@ -340,7 +339,7 @@ fn lock_and_elect_end_in_time_on_a_silent_cluster() {
         gate.passes.store(calls, Ordering::Release);
         gate
     };
-    // nothing but the time of the command itself ends these
+    // only the timeout of the command itself ends these
     for command in [
         "lock deploy --timeout 300ms true",
         "elect deploy me --timeout 300ms",
@@ -368,9 +367,9 @@ fn lock_and_elect_end_in_time_on_a_silent_cluster() {
         let waiting = cluster
             .place
             .start(&format!("-s {} {command}", gate.address));
-        gate.hanging
+        gate.blocked_calls
             .recv_timeout(std::time::Duration::from_secs(20))
-            .expect("it asks");
+            .expect("a call that is not forwarded");
         let ended = waiting.end_by(Signal::INT);
         assert_eq!(
             (ended.status, ended.err.as_str()),
@@ -380,7 +379,7 @@ fn lock_and_elect_end_in_time_on_a_silent_cluster() {
     }
 }
 
-/// A user with rights to a part of the keys read `keys 0` of a cluster that was full of them.
+/// A former version showed `keys 0` to a user who may read only a part of the keys.
 #[test]
 fn status_hides_the_number_of_keys_from_users_without_rights() {
     let (program, etcdctl) = match (etcd::program(), etcdctl::v35()) {
@@ -417,14 +416,14 @@ fn status_hides_the_number_of_keys_from_users_without_rights() {
         ))
     };
     assert!(status("root", "").ok().contains("keys        1\n"));
-    let said = status("reader", "").ok();
+    let printed = status("reader", "").ok();
     assert!(
-        said.contains("keys        unknown: this user may not read all keys\n"),
-        "{said}"
+        printed.contains("keys        unknown: this user may not read all keys\n"),
+        "{printed}"
     );
     assert!(
-        said.contains("revision    2\n"),
-        "nor is it known what was compacted: {said}"
+        printed.contains("revision    2\n"),
+        "the compacted revision is unknown too: {printed}"
     );
     assert_eq!(status("root", "--json").json()[0]["keys"], json!(1));
     assert_eq!(status("reader", "--json").json()[0]["keys"], json!(null));

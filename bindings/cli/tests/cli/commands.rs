@@ -1,4 +1,4 @@
-//! Reading, writing, txns, history: what each command answers, as text and as JSON.
+//! Reading, writing, txns, history: what each command prints, as text and as JSON.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -19,9 +19,9 @@ fn store() -> Place {
 #[test]
 fn no_arguments_print_an_introduction() {
     let place = Place::new();
-    let said = place.kv("").ok();
+    let printed = place.kv("").ok();
     for word in ["kv put greeting hello", "kv serve", "kv --help", "KV_STORE"] {
-        assert!(said.contains(word), "{word}");
+        assert!(printed.contains(word), "{word}");
     }
 }
 
@@ -72,9 +72,9 @@ fn store_is_named_by_option_or_variable() {
     );
     let mut command = place.command(["get", "c"]);
     command.env_remove("KV_STORE");
-    let said = feed(command, b"");
-    assert!(said.refused(2).contains("KV_STORE"));
-    // an address without a scheme is no new directory
+    let printed = feed(command, b"");
+    assert!(printed.refused(2).contains("KV_STORE"));
+    // no directory is created for an address without a scheme
     assert!(
         place
             .kv("-s 127.0.0.1:1 put a b")
@@ -137,11 +137,11 @@ fn get_shows_key_and_value() {
         "c\n"
     );
     assert_eq!(
-        place.kv("get nobody --prefix").ok(),
+        place.kv("get missing --prefix").ok(),
         "",
-        "an empty range is no failure"
+        "an empty range is not a failure"
     );
-    assert_eq!(place.kv("get nobody").refused(1), "");
+    assert_eq!(place.kv("get missing").refused(1), "");
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn get_in_json() {
         place.kv("range --json --count-only").json(),
         [json!({"revision": 6, "count": 2})]
     );
-    let absent = place.kv("get nobody --json");
+    let absent = place.kv("get missing --json");
     assert_eq!((absent.refused(1), absent.text().as_str()), ("", ""));
 }
 
@@ -182,7 +182,7 @@ fn bytes_that_are_not_utf8_are_shown_without_loss() {
     );
     assert_eq!(json[0].get("key"), None);
     assert_eq!(place.kv("range").ok(), "\\xff\\xfekey\t\\x80\\x1b[2J\n");
-    // and written the same way
+    // the same notations are read
     assert_eq!(
         place.kv(r"get --escaped \xff\xfekey").ok(),
         "\\xff\\xfekey\n\\x80\\x1b[2J\n"
@@ -243,7 +243,7 @@ fn put_and_del_with_their_options() {
     assert_eq!(place.kv("get a --print-value-only").ok(), "9\n");
     assert!(
         place
-            .kv("put nobody --ignore-value")
+            .kv("put missing --ignore-value")
             .refused(3)
             .contains("key_not_found")
     );
@@ -259,7 +259,7 @@ fn put_and_del_with_their_options() {
             .refused(2)
             .contains("key is not provided")
     );
-    assert_eq!(place.kv("del nobody").ok(), "0\n");
+    assert_eq!(place.kv("del missing").ok(), "0\n");
     assert_eq!(place.kv("del a --prev-kv").ok(), "1\na\n9\n");
     let gone = place
         .args(["del", "", "--prefix", "--prev-kv", "--json"])
@@ -312,7 +312,7 @@ fn txn_in_json_and_its_refusals() {
     assert_eq!(
         json[0]["responses"],
         json!([]),
-        "an empty block is no block"
+        "the list for success is empty"
     );
     let json = place
         .fed("txn --json", "\nput x 1 --prev-kv\nget a\ndel c\n")
@@ -338,7 +338,7 @@ fn txn_in_json_and_its_refusals() {
 #[test]
 fn txn_counts_as_get_does() {
     let place = store();
-    let text = "\nget a\nget '' --prefix --count-only\nget nobody --count-only\n\n";
+    let text = "\nget a\nget '' --prefix --count-only\nget missing --count-only\n\n";
     assert_eq!(place.fed("txn", text).ok(), "SUCCESS\n\na\n2\n\n2\n\n0\n");
     let failed = place.fed("txn", "version(a) = 0\n\nget a\n\nget a --count-only\n");
     assert_eq!(
@@ -376,7 +376,7 @@ fn history_changes_and_diff() {
         (&change["key"], &change["before"]["value"], &change["after"]),
         (&json!("b"), &json!("3"), &json!(null))
     );
-    assert_eq!(place.kv("history nobody").ok(), "");
+    assert_eq!(place.kv("history missing").ok(), "");
 }
 
 #[test]
@@ -400,7 +400,7 @@ fn compaction_removes_the_past() {
 #[test]
 fn time_in_place_of_a_revision() {
     let place = store();
-    // everything was written by the end of the minute ten minutes ahead
+    // 0m is now: all revisions are older
     assert_eq!(place.kv("get a --at 0m").ok(), "a\n2\n");
     let long_ago = place.kv("get a --at 1970-01-02T00:00:00Z");
     assert!(long_ago.status == 1 || long_ago.status == 3, "{long_ago:?}");
@@ -415,13 +415,13 @@ fn time_in_place_of_a_revision() {
 #[test]
 fn status_and_check() {
     let place = store();
-    let said = place.kv("status").ok();
+    let printed = place.kv("status").ok();
     for line in [
         "revision    6 (all of the history is kept)",
         "keys        2",
         "durability  sync",
     ] {
-        assert!(said.contains(line), "{said}");
+        assert!(printed.contains(line), "{printed}");
     }
     let status = &place.kv("status --json").json()[0];
     assert_eq!(
@@ -470,7 +470,7 @@ fn manual_and_completions() {
     let place = Place::new();
     assert!(place.kv("man").ok().contains(".TH kv 1"));
     assert!(place.kv("man get").ok().contains("kv\\-get"));
-    // the directory is made, and may be there
+    // the directory is created if it does not exist
     for _ in 0..2 {
         place.kv("man --dir share/man/man1").ok();
     }
@@ -509,6 +509,6 @@ fn compact_by_age_succeeds_when_already_compacted() {
     assert_eq!(done, [json!({"revision": 6, "compacted_revision": 6})]);
     assert!(
         place.kv("compact 5").refused(3).contains("compacted"),
-        "a number is meant as it is"
+        "a revision given as a number is not adjusted"
     );
 }

@@ -23,7 +23,7 @@ fn watch_shows_the_past_and_then_new_events() {
     assert_eq!(
         [text.line(), text.line(), text.line()],
         ["PUT", "a", "1"],
-        "the pair before"
+        "the previous pair"
     );
     assert_eq!([text.line(), text.line()], ["a", "2"]);
     place.kv("put other x").ok();
@@ -100,7 +100,7 @@ fn watch_runs_a_command_for_each_event() {
         words[3],
         ["5", "PUT", "large", "bGFyZ2U=", "<none>", "100000"]
     );
-    // one that fails, or does not read, or is not there
+    // commands that fail, that do not read their input, and one that does not exist
     let failing = place.args(["watch", "--rev", "1", "--events", "2", "--", "false"]);
     assert_eq!(
         (failing.status, failing.err.lines().count()),
@@ -207,13 +207,13 @@ fn lock_is_held_while_a_command_runs() {
             .refused(6)
             .contains("deploy")
     );
-    // somebody who waits
+    // a second process waits for the lock
     let mut waiting = place.start("lock deploy env");
     let ended = holder.end();
     assert_eq!(
         (ended.status, ended.err.as_str()),
         (7, ""),
-        "the command's own status"
+        "kv lock returns the status of its command"
     );
     let mut environment = Vec::new();
     while environment.len() < 2 {
@@ -228,7 +228,11 @@ fn lock_is_held_while_a_command_runs() {
             && environment[1].starts_with("KV_LOCK_REV=")
     );
     assert_eq!(waiting.end().status, 0);
-    assert_eq!(place.kv("range").ok(), "", "nothing is left behind");
+    assert_eq!(
+        place.kv("range").ok(),
+        "",
+        "every key of the lock is deleted"
+    );
 }
 
 #[test]
@@ -246,13 +250,9 @@ fn lock_passes_statuses_and_signals() {
     assert_eq!(
         running.end_by(Signal::TERM).status,
         143,
-        "the command was told to end"
+        "the signal was passed to the command"
     );
-    assert_eq!(
-        place.kv("lock x --try true").status,
-        0,
-        "and the lock is free"
-    );
+    assert_eq!(place.kv("lock x --try true").status, 0, "the lock is free");
 }
 
 #[test]
@@ -265,14 +265,14 @@ fn lock_without_a_command_is_held_until_ctrl_c() {
             && held["revision"].as_i64() > Some(1)
     );
     let waiting = place.start("lock x");
-    // it stands in the line
+    // until its key is in the queue
     while place.kv("range --count-only").ok() != "2\n" {}
     let gave_up = waiting.end_by(Signal::INT);
     assert_eq!((gave_up.status, gave_up.text().as_str()), (130, ""));
     assert_eq!(
         place.kv("range --count-only").ok(),
         "1\n",
-        "it has left the line"
+        "its key was deleted"
     );
     assert_eq!(holder.end_by(Signal::INT).status, 130);
     assert_eq!(place.kv("range --count-only").ok(), "0\n");
@@ -281,7 +281,7 @@ fn lock_without_a_command_is_held_until_ctrl_c() {
 #[test]
 fn lock_that_is_lost_ends_its_command() {
     let place = Place::new();
-    // the shortest time to live, so that the loss is soon known
+    // the shortest TTL, so that the loss is noticed soon
     let mut running = Running::new(place.command([
         "lock",
         "x",
@@ -334,7 +334,7 @@ fn election_has_one_leader_that_others_follow() {
     assert_eq!(
         feed(place.command(["elect", "job"]), b"").status,
         2,
-        "a value, or --listen"
+        "it needs a value or --listen"
     );
 }
 
@@ -374,7 +374,7 @@ fn signals_ignored_at_start_stay_ignored() {
             // serve writes its first line to standard error, the others to standard output
             command.stderr(Stdio::piped());
             let mut running = Running::new(command);
-            let said = if line.starts_with("serve") {
+            let printed = if line.starts_with("serve") {
                 running.err_line()
             } else {
                 running.line()
@@ -382,17 +382,17 @@ fn signals_ignored_at_start_stay_ignored() {
             let masks = Masks::of(running.child.id());
             assert!(
                 masks.ignored & 1 << (number - 1) != 0,
-                "{name}: {line}: {said}"
+                "{name}: {line}: {printed}"
             );
             assert_eq!(
                 masks.caught & 1 << (number - 1),
                 0,
-                "{name}: {line}: {said}"
+                "{name}: {line}: {printed}"
             );
             for other in [1, 2, 15].into_iter().filter(|other| *other != number) {
                 assert!(
                     masks.caught & 1 << (other - 1) != 0,
-                    "{name}: {line}: {other} ends it as ever"
+                    "{name}: {line}: {other} still ends it"
                 );
             }
             let (ignored, ends) = match name {
@@ -412,7 +412,7 @@ fn signals_ignored_at_start_stay_ignored() {
     }
 }
 
-/// What a process ignores and catches: bit 0 is signal 1.
+/// The signals that a process ignores and catches: bit 0 is signal 1.
 struct Masks {
     ignored: u64,
     caught: u64,
@@ -420,7 +420,8 @@ struct Masks {
 
 impl Masks {
     fn of(pid: u32) -> Masks {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+        let status =
+            std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
         let mask = |name: &str| {
             let line = status
                 .lines()

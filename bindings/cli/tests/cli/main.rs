@@ -1,4 +1,4 @@
-//! The program `kv`, driven as a person or a script does.
+//! Tests that run the program `kv`, as from a shell or a script.
 
 mod cluster;
 mod commands;

@@ -1,4 +1,4 @@
-//! `kv serve`: etcd's flags, its ready line, how it ends, and what is left after kill -9.
+//! `kv serve`: etcd's flags, the ready line, signals, and the keys of a store after kill -9.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::support::{Place, Running, Serving};
 
 #[test]
-fn serve_is_ready_when_it_says_so_and_ends_with_sigterm() {
+fn serve_is_ready_after_its_ready_line_and_ends_with_sigterm() {
     let place = Place::new();
     for (signal, more) in [
         (Signal::TERM, &[][..]),
@@ -29,7 +29,7 @@ fn serve_is_ready_when_it_says_so_and_ends_with_sigterm() {
         assert_eq!(
             ended.err.is_empty(),
             more.is_empty(),
-            "quiet unless asked: {ended:?}"
+            "it logs only with --log-level info: {ended:?}"
         );
     }
     assert_eq!(place.kv("get a").ok(), "a\n1\n");
@@ -96,15 +96,15 @@ fn flags_of_etcd_in_every_form() {
         let mut command = place.command(["serve"]);
         command.args(&form).args(cluster);
         let mut running = Running::new(command);
-        let mut said = String::new();
-        while !said.contains("ready to serve client requests") {
+        let mut printed = String::new();
+        while !printed.contains("ready to serve client requests") {
             let line = running.err_line();
-            assert!(!line.is_empty(), "{form:?}: {said}");
-            said += &line;
-            said += "\n";
+            assert!(!line.is_empty(), "{form:?}: {printed}");
+            printed += &line;
+            printed += "\n";
         }
-        assert_eq!(said.matches("has no effect").count(), 4, "{said}");
-        assert!(said.contains(&socket), "{said}");
+        assert_eq!(printed.matches("has no effect").count(), 4, "{printed}");
+        assert!(printed.contains(&socket), "{printed}");
         place.kv(&format!("-s {socket} put a 1")).ok();
         assert_eq!(running.end_by(Signal::TERM).status, 0);
     }
@@ -135,7 +135,7 @@ fn variables_are_flags() {
     );
 }
 
-/// As etcd has it: start scripts set variables from others that may be empty.
+/// As in etcd: start scripts set variables from others that may be empty.
 #[test]
 fn variable_that_is_empty_is_unset() {
     let place = Place::new();
@@ -166,8 +166,8 @@ fn variable_that_is_empty_is_unset() {
     assert_eq!(running.end_by(Signal::TERM).status, 0);
 }
 
-/// systemd's units for etcd are of `Type=notify`: without the word they would be killed after a
-/// while.
+/// systemd's units for etcd have `Type=notify`: systemd kills a service that does not report that
+/// it is ready.
 #[test]
 fn init_daemon_is_notified_when_it_is_ready() {
     let place = Place::new();
@@ -186,9 +186,9 @@ fn init_daemon_is_notified_when_it_is_ready() {
         let mut command = place.command(["serve", "store", "--listen-client-urls", "unix:serving"]);
         command.env("NOTIFY_SOCKET", name);
         let running = Running::new(command);
-        let mut said = [0; 64];
-        let length = socket.recv(&mut said).expect("it is told");
-        assert_eq!(&said[..length], b"READY=1");
+        let mut printed = [0; 64];
+        let length = socket.recv(&mut printed).expect("the message READY=1");
+        assert_eq!(&printed[..length], b"READY=1");
         place
             .kv(&format!(
                 "-s unix://{} put a 1",
@@ -198,7 +198,7 @@ fn init_daemon_is_notified_when_it_is_ready() {
         assert_eq!(running.end_by(Signal::TERM).status, 0);
     }
     let mut command = place.command(["serve", "store", "--listen-client-urls", "unix:serving"]);
-    command.env("NOTIFY_SOCKET", place.path("nobody"));
+    command.env("NOTIFY_SOCKET", place.path("missing"));
     let mut running = Running::new(command);
     assert!(
         running
@@ -297,19 +297,19 @@ fn watch_progress_has_the_interval_of_the_flag() {
     );
     stream
         .write_all((head + body).as_bytes())
-        .expect("it is taken");
-    let told: Vec<String> = BufReader::new(stream)
+        .expect("the request is sent");
+    let responses: Vec<String> = BufReader::new(stream)
         .lines()
-        .map(|line| line.expect("it goes on"))
+        .map(|line| line.expect("the stream continues"))
         .filter(|line| line.contains("\"result\""))
         .take(3)
         .collect();
-    assert!(told[0].contains("\"created\":true"), "{told:?}");
+    assert!(responses[0].contains("\"created\":true"), "{responses:?}");
     assert!(
-        told[1..]
+        responses[1..]
             .iter()
-            .all(|told| !told.contains("created") && !told.contains("watch_id")),
-        "{told:?}"
+            .all(|line| !line.contains("created") && !line.contains("watch_id")),
+        "{responses:?}"
     );
     assert!(
         place
@@ -354,7 +354,7 @@ fn flags_that_are_not_supported_are_refused_by_name() {
         assert!(ran.refused(2).contains(word), "{flags}: {ran:?}");
         assert!(
             !place.path("store").exists(),
-            "{flags}: a store is left behind"
+            "{flags}: a store was created"
         );
     }
 }
@@ -368,7 +368,7 @@ fn address_or_store_in_use_is_named() {
         serving.address
     ));
     assert!(ran.refused(6).contains("busy"), "{ran:?}");
-    assert!(!place.path("other").exists(), "a store is left behind");
+    assert!(!place.path("other").exists(), "a store was created");
     let clock = libkv::Clock::new(1);
     let _held = Db::open(place.path("held"), Options::new().clock(clock)).expect("a store");
     let ran = place.kv("serve held --busy-timeout 0 --listen-client-urls http://127.0.0.1:0");
@@ -393,7 +393,7 @@ fn limits_are_those_of_etcd_by_default() {
     let full = (0..4)
         .map(|n| put(&format!("more{n}")))
         .find(|ran| ran.status != 0)
-        .expect("the quota ends it");
+        .expect("the quota is reached");
     assert!(full.refused(7).contains("full"), "{full:?}");
     assert!(
         place
@@ -475,17 +475,17 @@ fn tls_with_certificates_on_both_sides() {
 }
 
 #[test]
-fn signal_that_is_repeated_ends_it_at_once() {
+fn serve_ends_at_once_at_a_second_signal() {
     use std::io::Write;
 
     let place = Place::new();
     let serving = Serving::start(&place, &place.path("store"), &["--log-level=info"]);
-    // a request that does not come to its end is waited for
+    // the first signal waits for a request that is not complete
     let host = serving.address.trim_start_matches("http://");
     let mut stuck = std::net::TcpStream::connect(host).expect("it listens");
     stuck
         .write_all(b"POST /v3/kv/range HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
-        .expect("it reads");
+        .expect("the request is sent");
     let mut running = serving.running;
     running.signal(Signal::TERM);
     while !running.err_line().contains("active requests may finish") {}
@@ -499,8 +499,8 @@ fn signal_that_is_repeated_ends_it_at_once() {
     );
 }
 
-/// The directory was removed under a running server, which went on acknowledging writes that
-/// were lost with its end.
+/// A former version did not notice that the directory of its store was removed. It acknowledged
+/// writes that were lost when it ended.
 #[test]
 fn store_removed_under_a_server_is_noticed() {
     let place = Place::new();
@@ -512,7 +512,7 @@ fn store_removed_under_a_server_is_noticed() {
             stream,
             "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
         )
-        .expect("it is taken");
+        .expect("the request is sent");
         let mut response = String::new();
         stream.read_to_string(&mut response).expect("text");
         response
@@ -534,12 +534,12 @@ fn store_removed_under_a_server_is_noticed() {
         line.contains(" error ") && line.contains("removed"),
         "{line}"
     );
-    // said once
+    // it was reported once
     let ended = serving.running.end_by(Signal::TERM);
     assert_eq!((ended.status, ended.err.as_str()), (0, ""));
 }
 
-/// Numbers that look random; the seed is printed.
+/// Pseudo-random numbers; the seed is printed.
 struct Dice(u64);
 
 impl Dice {
@@ -552,9 +552,9 @@ impl Dice {
     }
 }
 
-/// A server that acknowledged a write and was killed must have it: 16 writers, kill -9 after some
-/// hundred acknowledged puts, and every one of them is there after the restart. 50 rounds with
-/// KV_KILL_ROUNDS=50.
+/// A server must not lose an acknowledged write when it is killed. 16 writers put keys; after some
+/// hundred acknowledged puts the server gets kill -9. After a restart every acknowledged key must
+/// exist. KV_KILL_ROUNDS=50 runs 50 rounds.
 #[test]
 fn kill_9_of_a_server_loses_no_acknowledged_key() {
     const WRITERS: usize = 16;
@@ -606,7 +606,7 @@ fn kill_9_of_a_server_loses_no_acknowledged_key() {
         let acknowledged = acknowledged.into_inner().expect("no panic");
         drop(serving);
         let again = Serving::start(&place, &place.path("store"), &[]);
-        let db = libkv_etcd::open(&again.address, Options::new()).expect("it is served again");
+        let db = libkv_etcd::open(&again.address, Options::new()).expect("the server runs again");
         for (key, value) in &acknowledged {
             let kv = db
                 .get(key)

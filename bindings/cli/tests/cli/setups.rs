@@ -1,6 +1,5 @@
-//! `kv serve` with the command lines and variables of other people's set-ups for etcd: it starts,
-//! and it works. Addresses to listen on are of this machine with a free port; all else is as those
-//! set-ups have it.
+//! `kv serve` starts and works with the command lines and variables of published set-ups for
+//! etcd. Only the addresses to listen on are changed: to a free port of this machine.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -12,7 +11,7 @@ use serde_json::Value;
 use crate::serve::certificates;
 use crate::support::{Place, Running};
 
-/// A place in which servers start.
+/// A folder in which servers start.
 struct Setup {
     place: Place,
 }
@@ -21,9 +20,9 @@ struct Setup {
 struct Ready<'a> {
     place: &'a Place,
     running: Running,
-    /// What it wrote to its log until it was ready.
+    /// The lines of its log until it was ready.
     log: Vec<String>,
-    /// Where it listens first.
+    /// The first address that it listens on.
     address: String,
 }
 
@@ -34,8 +33,8 @@ impl Setup {
         }
     }
 
-    /// `kv serve` with the words of `line`, and the variables `NAME=value`, one a line. DIR is the
-    /// place.
+    /// `kv serve` with the words of `line`, and with the variables, one `NAME=value` in each line.
+    /// DIR is replaced by the path of the folder.
     fn command(&self, line: &str, variables: &str) -> Command {
         let text = |text: &str| text.replace("DIR", &self.place.path("").display().to_string());
         let line = text(line);
@@ -54,13 +53,13 @@ impl Setup {
         command
     }
 
-    /// Starts it, and waits until it is ready.
+    /// Starts the server and waits until it is ready.
     fn start(&self, line: &str, variables: &str) -> Ready<'_> {
         let mut running = Running::new(self.command(line, variables));
         let mut log = Vec::new();
         loop {
             let line = running.err_line();
-            assert!(!line.is_empty(), "it ended: {log:#?}");
+            assert!(!line.is_empty(), "the server ended: {log:#?}");
             log.push(line.clone());
             if let Some((_, rest)) = line.split_once("ready to serve client requests on ") {
                 let address = rest
@@ -78,7 +77,7 @@ impl Setup {
         }
     }
 
-    /// Starts it, uses it and ends it; the result is its log.
+    /// Starts the server, puts and gets a key, and ends the server. Returns its log.
     fn runs(&self, line: &str, variables: &str) -> Vec<String> {
         let ready = self.start(line, variables);
         ready.works("");
@@ -87,7 +86,7 @@ impl Setup {
 }
 
 impl Ready<'_> {
-    /// A put and a get, with these options.
+    /// Puts and gets a key, with these options of `kv`.
     fn works(&self, options: &str) {
         let kv = |line: &str| {
             self.place
@@ -112,7 +111,7 @@ fn http(host: &str, path: &str) -> String {
     )
 }
 
-/// What a request is answered; `head` is its first line and its headers.
+/// Sends a request and returns the response. `head` is the first line and the headers.
 fn request(host: &str, head: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(host).expect("it listens");
     stream
@@ -123,13 +122,13 @@ fn request(host: &str, head: &str, body: &str) -> String {
         stream,
         "{head}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
     )
-    .expect("it is taken");
+    .expect("the request is sent");
     let mut response = String::new();
     stream.read_to_string(&mut response).expect("text");
     response
 }
 
-/// Each of these flags has one line in the log.
+/// Asserts that the log has one line about each of these flags, that it has no effect.
 fn noted(log: &[String], flags: &[&str]) {
     for flag in flags {
         let lines = log
@@ -250,9 +249,9 @@ fn image_of_bitnami_and_compose_file_of_apisix() {
         ],
     );
     for unknown in ["ETCD_BASE_DIR", "ETCD_ON_K8S"] {
-        let said = format!("unrecognized environment variable {unknown}");
+        let printed = format!("unrecognized environment variable {unknown}");
         assert!(
-            log.iter().any(|line| line.contains(&said)),
+            log.iter().any(|line| line.contains(&printed)),
             "{unknown}: {log:#?}"
         );
     }
@@ -322,7 +321,7 @@ fn flag_given_twice_counts_as_the_last_one() {
 }
 
 #[test]
-fn members_metrics_origins_and_hosts_are_those_of_the_flags() {
+fn flags_set_members_metrics_origins_and_hosts() {
     let setup = Setup::new();
     let ready = setup.start(
         "--listen-client-urls http://127.0.0.1:0 --listen-metrics-urls http://127.0.0.1:0 --metrics=extensive
@@ -385,7 +384,7 @@ fn wildcard_address_is_not_advertised() {
 }
 
 #[test]
-fn gateway_that_is_switched_off() {
+fn gateway_is_off_by_flag_or_variable() {
     for (line, variables) in [
         ("--enable-grpc-gateway=false", ""),
         ("", "ETCD_ENABLE_GRPC_GATEWAY=false"),
@@ -431,9 +430,9 @@ fn store_without_a_directory_is_named_after_the_member() {
     }
 }
 
-/// A volume of its own has `lost+found`, and a socket or a log may be in the data directory too.
+/// A data directory may also hold `lost+found` (if it is a volume), a socket or a log.
 #[test]
-fn other_files_in_the_data_directory_are_no_obstacle() {
+fn store_opens_beside_other_files_in_the_data_directory() {
     let setup = Setup::new();
     let data = setup.place.path("data");
     std::fs::create_dir_all(data.join("lost+found")).expect("a folder");
@@ -451,7 +450,7 @@ fn other_files_in_the_data_directory_are_no_obstacle() {
         );
         let kv = |options: &str, rest: &str| setup.place.kv(&format!("{options} {rest}"));
         kv("-s unix:data/kv.sock", &format!("put round {round}")).ok();
-        // the store of a directory is the same one for every command
+        // every command finds the same store in the directory
         assert_eq!(
             kv("-s data", "get round --print-value-only").ok(),
             format!("{round}\n")
@@ -464,7 +463,7 @@ fn other_files_in_the_data_directory_are_no_obstacle() {
         2,
         "{log}"
     );
-    // a store stays where it is, whatever comes into its directory
+    // a store in the directory itself is still found when other files are added
     setup.place.kv("-s plain put a 1").ok();
     std::fs::write(setup.place.path("plain").join("other"), "").expect("a file");
     let ready = setup.start("plain --listen-client-urls unix:sock", "");
@@ -477,7 +476,7 @@ fn other_files_in_the_data_directory_are_no_obstacle() {
         "1\n"
     );
     ready.end();
-    // but etcd's own data is not passed over
+    // a directory with the data of an etcd server is refused
     std::fs::create_dir_all(setup.place.path("etcds/member/snap")).expect("a folder");
     let refused = setup
         .place
@@ -490,7 +489,7 @@ fn other_files_in_the_data_directory_are_no_obstacle() {
 }
 
 #[test]
-fn log_has_the_format_and_the_outputs_that_are_asked_for() {
+fn log_has_the_format_and_the_outputs_of_the_flags() {
     let setup = Setup::new();
     let mut command = setup.command(
         "store --listen-client-urls unix:sock --log-format=json --log-outputs=stdout",

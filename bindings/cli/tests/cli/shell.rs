@@ -20,7 +20,7 @@ fn shell_continues_after_errors_and_returns_their_status() {
     let place = Place::new();
     let ran = place.fed(
         "shell",
-        "get a --at 99\nnonsense\nput a 1\nget nobody\nget a\nexit\nput a 2\n",
+        "get a --at 99\nnonsense\nput a 1\nget missing\nget a\nexit\nput a 2\n",
     );
     assert!(
         ran.refused(3).contains("future_revision") && ran.err.contains("nonsense"),
@@ -30,9 +30,9 @@ fn shell_continues_after_errors_and_returns_their_status() {
     let ran = place.fed("shell --stop", "get a --at 99\nget a\n");
     assert_eq!((ran.status, ran.text().as_str()), (3, ""));
     assert_eq!(
-        place.fed("shell", "get nobody\n").status,
+        place.fed("shell", "get missing\n").status,
         0,
-        "no is an answer"
+        "a missing key is status 1"
     );
     assert!(place.fed("shell", "shell\n").refused(2).contains("already"));
     assert!(place.fed("shell", "put \"a\n").refused(2).contains("quote"));
@@ -79,7 +79,7 @@ fn shell_refuses_a_line_that_is_not_utf8() {
     let place = Place::new();
     let ran = place.fed("shell", b"put a 1\nput b \xff\nget a\n");
     assert!(ran.refused(2).contains("not UTF-8"), "{ran:?}");
-    assert_eq!(ran.text(), "OK\na\n1\n", "and it goes on");
+    assert_eq!(ran.text(), "OK\na\n1\n", "the shell continues");
     let ran = place.fed("txn", b"\nput a \xff\n");
     assert!(
         ran.refused(2).contains("line 2: ") && ran.err.contains("not UTF-8"),
@@ -88,6 +88,6 @@ fn shell_refuses_a_line_that_is_not_utf8() {
     assert_eq!(
         place.fed("txn", "\nput a \"\\xff\"\n").status,
         0,
-        "this is how it is written"
+        "the notation for this byte"
     );
 }

@@ -12,9 +12,9 @@ fn exit_status_of_each_kind_of_failure() {
     let place = Place::new();
     place.kv("put a 1").ok();
     let kinds = [
-        (1, "get nobody"),
+        (1, "get missing"),
         (1, "lease timetolive 77"),
-        (1, "elect nobody --leader"),
+        (1, "elect missing --leader"),
         (2, "get"),
         (2, "nonsense"),
         (2, "get a --limit x"),
@@ -35,12 +35,15 @@ fn exit_status_of_each_kind_of_failure() {
     ];
     for (status, line) in kinds {
         let ran = place.kv(line);
-        let said = ran.refused(status);
-        assert_eq!(status == 1, said.is_empty(), "{line}: {said}");
+        let printed = ran.refused(status);
+        assert_eq!(status == 1, printed.is_empty(), "{line}: {printed}");
     }
     std::fs::write(place.path("file"), "no store").expect("a file");
     assert!(place.kv("-s file get a").refused(4).contains("not_a_store"));
-    assert!(!place.path("missing").exists(), "reading makes no store");
+    assert!(
+        !place.path("missing").exists(),
+        "reading does not create a store"
+    );
 }
 
 #[test]
@@ -48,14 +51,14 @@ fn busy_names_the_process_that_holds_the_store() {
     let place = Place::new();
     let clock = Clock::new(1_000_000);
     let db = Db::open(place.path("store"), Options::new().clock(clock)).expect("a store");
-    let said = place.kv("get a --busy-timeout 0");
-    assert!(said.refused(6).contains("busy"), "{said:?}");
+    let printed = place.kv("get a --busy-timeout 0");
+    assert!(printed.refused(6).contains("busy"), "{printed:?}");
     drop(db);
     assert_eq!(place.kv("get a").refused(1), "");
 }
 
 #[test]
-fn closed_output_ends_it_quietly() {
+fn closed_output_ends_a_command_without_a_message() {
     let place = Place::new();
     let db = Db::open(place.path("store"), Options::new()).expect("a store");
     for n in 0..40 {
@@ -80,18 +83,18 @@ fn closed_output_ends_it_quietly() {
             out,
             std::io::BufReader::new(spare(child)),
         ));
-        let mut said = String::new();
-        std::io::Read::read_to_string(err, &mut said).expect("text");
+        let mut printed = String::new();
+        std::io::Read::read_to_string(err, &mut printed).expect("text");
         let status = crate::support::code(child.wait().expect("it ends"));
         assert!(
             status == 141 || (status == 0 && line.starts_with("history")),
             "{line}: {status}"
         );
-        assert_eq!(said, "", "{line}");
+        assert_eq!(printed, "", "{line}");
     }
 }
 
-/// Something to put where the pipe was: the output of a program that says nothing.
+/// A replacement for the pipe: the output of a program that prints nothing.
 fn spare(_: &std::process::Child) -> std::process::ChildStdout {
     let mut child = std::process::Command::new("true")
         .stdout(std::process::Stdio::piped())
@@ -145,35 +148,36 @@ fn damaged_store_has_its_problems_listed() {
         place.kv(line).ok();
     }
     {
-        // somebody who knows LMDB and not libkv takes an event out of the log
+        // a program that uses LMDB directly deletes an event of the log
         let mut builder = lmdb::Environment::new();
         let env = builder
             .set_max_dbs(16)
             .open(&place.path("store"))
             .expect("LMDB's files");
-        let log = env.open_db(Some("log")).expect("it has a log");
-        let mut txn = env.begin_rw_txn().expect("nobody else writes");
+        let log = env.open_db(Some("log")).expect("the tree log");
+        let mut txn = env.begin_rw_txn().expect("no other writer");
         let first = txn
             .open_ro_cursor(log)
-            .expect("it is there")
+            .expect("the entry exists")
             .iter()
             .nth(1)
             .expect("an event")
-            .expect("it is there");
+            .expect("the entry exists");
         let key = first.0.to_vec();
-        txn.del(log, &key, None).expect("it is there");
+        txn.del(log, &key, None).expect("the entry exists");
         txn.commit().expect("room");
     }
     let ran = place.kv("check");
     assert_eq!((ran.status, ran.err.as_str()), (1, ""), "{ran:?}");
-    let said = ran.text();
-    let last = said.lines().last().expect("a line");
+    let printed = ran.text();
+    let last = printed.lines().last().expect("a line");
     assert!(
-        said.lines()
+        printed
+            .lines()
             .next()
             .is_some_and(|line| line.starts_with('I'))
             && last.contains("problem"),
-        "{said}"
+        "{printed}"
     );
     let problems = &serde_json::from_slice::<serde_json::Value>(&place.kv("check --json").out)
         .expect("JSON")["problems"];

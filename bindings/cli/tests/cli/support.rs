@@ -1,4 +1,4 @@
-//! The program `kv`, run on stores of a test's own.
+//! Runs the program `kv` on stores in a temporary folder.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -14,14 +14,14 @@ use tempfile::TempDir;
 /// A folder with a store, or with several.
 pub struct Place {
     dir: TempDir,
-    /// No process of the test is waited for without limit.
+    /// Limits every wait for a process.
     _deadline: Deadline,
 }
 
-/// What a command came to.
+/// The result of a command.
 #[derive(Debug)]
 pub struct Ran {
-    /// As a shell counts it.
+    /// The exit status as a shell shows it: 128 plus the signal if it was killed.
     pub status: i32,
     pub out: Vec<u8>,
     pub err: String,
@@ -35,12 +35,12 @@ impl Place {
         }
     }
 
-    /// A path in it.
+    /// A path in the folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    /// `kv` for the store `store`, without whatever the environment of the test says.
+    /// `kv` on the store `store`, without the test's own `KV_…` and `ETCD_…` variables.
     pub fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
         self.prepared(Command::new(env!("CARGO_BIN_EXE_kv")), arguments)
     }
@@ -88,24 +88,24 @@ impl Place {
         ran(self.command(arguments).output().expect("kv runs"))
     }
 
-    /// Runs `kv` with these words, and this for its input.
+    /// Runs `kv` with these words and this input.
     pub fn fed(&self, line: &str, input: impl AsRef<[u8]>) -> Ran {
         feed(self.command(line.split_whitespace()), input.as_ref())
     }
 
-    /// Starts `kv` and does not wait for its end.
+    /// Starts `kv` without waiting for its end.
     pub fn start(&self, line: &str) -> Running {
         Running::new(self.command(line.split_whitespace()))
     }
 }
 
-/// Runs a command with this for its input.
+/// Runs a command with this input.
 pub fn feed(mut command: Command, input: &[u8]) -> Ran {
     let mut child = command.stdin(Stdio::piped()).spawn().expect("kv runs");
     let mut stdin = child.stdin.take().expect("it is piped");
     let input = input.to_vec();
     let feeding = std::thread::spawn(move || {
-        // it may end before it has read all
+        // the command may end before it has read everything
         let _ = stdin.write_all(&input);
     });
     let done = ran(child.wait_with_output().expect("kv ends"));
@@ -121,7 +121,7 @@ fn ran(output: std::process::Output) -> Ran {
     }
 }
 
-/// A status as a shell counts it.
+/// The status as a shell shows it.
 pub fn code(status: ExitStatus) -> i32 {
     status
         .code()
@@ -129,7 +129,7 @@ pub fn code(status: ExitStatus) -> i32 {
 }
 
 impl Ran {
-    /// Its output, of a command that must have gone well.
+    /// The output of a command that must have succeeded.
     pub fn ok(self) -> String {
         assert_eq!(self.status, 0, "{self:?}");
         self.text()
@@ -140,14 +140,14 @@ impl Ran {
         String::from_utf8(self.out.clone()).expect("text")
     }
 
-    /// What it said on standard error, having ended with this status.
+    /// The standard error of a command that must have ended with this status.
     pub fn refused(&self, status: i32) -> &str {
         assert_eq!(self.status, status, "{self:?}");
         assert!(!self.err.contains("panicked"), "{self:?}");
         &self.err
     }
 
-    /// Its output as JSON lines, of a command that must have gone well.
+    /// The output, as lines of JSON, of a command that must have succeeded.
     pub fn json(self) -> Vec<Value> {
         self.ok()
             .lines()
@@ -156,7 +156,7 @@ impl Ran {
     }
 }
 
-/// A `kv` that runs.
+/// A running `kv`.
 pub struct Running {
     pub child: Child,
     pub out: BufReader<ChildStdout>,
@@ -171,19 +171,19 @@ impl Running {
         Running { child, out, err }
     }
 
-    /// The next line of its output, without its end.
+    /// The next line of the output, without the line end.
     pub fn line(&mut self) -> String {
         let mut line = String::new();
         self.out.read_line(&mut line).expect("text");
         assert!(
             line.ends_with('\n'),
-            "it ended after {line:?}: {}",
+            "kv ended after {line:?}: {}",
             self.rest_of_err()
         );
         line.trim_end().to_string()
     }
 
-    /// The next line of what it says on standard error.
+    /// The next line of standard error.
     pub fn err_line(&mut self) -> String {
         let mut line = String::new();
         self.err.read_line(&mut line).expect("text");
@@ -197,23 +197,23 @@ impl Running {
     }
 
     pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
+        kill_process(Pid::from_child(&self.child), signal).expect("kv runs");
     }
 
-    /// Waits for its end; answers its status and the rest of what it said.
+    /// Waits for its end. Returns the status and the rest of the output.
     pub fn end(mut self) -> Ran {
         drop(self.child.stdin.take());
         let mut out = Vec::new();
-        self.out.read_to_end(&mut out).expect("it can be read");
+        self.out.read_to_end(&mut out).expect("the output");
         let err = self.rest_of_err();
         Ran {
-            status: code(self.child.wait().expect("it ends")),
+            status: code(self.child.wait().expect("kv ends")),
             out,
             err,
         }
     }
 
-    /// Sends a signal and waits.
+    /// Sends a signal and waits for the end.
     pub fn end_by(self, signal: Signal) -> Ran {
         self.signal(signal);
         self.end()
@@ -230,12 +230,12 @@ impl Drop for Running {
 /// A `kv serve` that is ready.
 pub struct Serving {
     pub running: Running,
-    /// As `kv -s` takes it.
+    /// The value for `kv -s`.
     pub address: String,
 }
 
 impl Serving {
-    /// Serves a store at a free port, with these flags more.
+    /// Serves a store on a free port, with these additional flags.
     pub fn start(place: &Place, store: &Path, flags: &[&str]) -> Serving {
         let mut command = place.command(["serve"]);
         command.arg(store);
@@ -247,11 +247,11 @@ impl Serving {
         }
         command.args(flags).stdout(Stdio::piped());
         let mut running = Running::new(command);
-        let mut said = String::new();
+        let mut printed = String::new();
         loop {
             let line = running.err_line();
             if line.is_empty() {
-                panic!("it is not ready: {said}");
+                panic!("the server ended before it was ready: {printed}");
             }
             if let Some((_, rest)) = line.split_once("ready to serve client requests on ") {
                 let address = rest
@@ -261,7 +261,7 @@ impl Serving {
                     .to_string();
                 return Serving { running, address };
             }
-            said += &line;
+            printed += &line;
         }
     }
 }

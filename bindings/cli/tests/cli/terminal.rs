@@ -1,4 +1,4 @@
-//! What is different when a person looks: on a terminal.
+//! Output and input on a terminal.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -9,11 +9,11 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::support::{Place, code};
 
-/// Runs a command on a terminal of its own.
+/// Runs a command on a new pseudo-terminal.
 struct Terminal {
     master: File,
     child: Child,
-    /// What was read and not looked for yet.
+    /// Bytes that were read but not yet matched.
     came: Vec<u8>,
 }
 
@@ -21,10 +21,10 @@ impl Terminal {
     fn start(mut command: Command) -> Terminal {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
             .expect("a terminal");
-        grantpt(&master).expect("it is ours");
-        unlockpt(&master).expect("it is ours");
+        grantpt(&master).expect("granted");
+        unlockpt(&master).expect("unlocked");
         let name = ptsname(&master, Vec::new())
-            .expect("it has a name")
+            .expect("the name of the terminal")
             .into_string()
             .expect("text");
         let open = || {
@@ -43,7 +43,7 @@ impl Terminal {
             .env("TERM", "xterm")
             .spawn()
             .expect("kv runs");
-        // what this process holds of the other side goes with the command
+        // the command holds this process's descriptors of the terminal: dropping it closes them
         drop(command);
         Terminal {
             master: File::from(master),
@@ -52,7 +52,7 @@ impl Terminal {
         }
     }
 
-    /// Reads until this has come, and no further.
+    /// Reads until this text has been read. Later bytes are kept for the next call.
     fn until(&mut self, text: &str) {
         let mut piece = [0; 4096];
         loop {
@@ -68,10 +68,10 @@ impl Terminal {
         }
     }
 
-    /// Reads to the end; answers the status too.
+    /// Reads to the end. Returns the output and the exit status.
     fn end(mut self) -> (String, i32) {
         let mut came = Vec::new();
-        // a terminal whose other side is closed answers EIO
+        // reading a terminal whose other side is closed fails with EIO
         let _ = self.master.read_to_end(&mut came);
         let status = code(self.child.wait().expect("it ends"));
         (String::from_utf8_lossy(&came).replace("\r\n", "\n"), status)
@@ -88,9 +88,9 @@ impl Drop for Terminal {
 fn on_terminal(place: &Place, line: &str, variable: Option<(&str, &str)>) -> String {
     let mut command = place.command(line.split(' '));
     command.envs(variable);
-    let (said, status) = Terminal::start(command).end();
-    assert_eq!(status, 0, "{line}: {said}");
-    said
+    let (printed, status) = Terminal::start(command).end();
+    assert_eq!(status, 0, "{line}: {printed}");
+    printed
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn progress_is_shown_on_a_terminal() {
     assert_eq!(
         place.kv("export file --force").err,
         "",
-        "and to nobody else"
+        "no progress without a terminal"
     );
 }
 
@@ -145,7 +145,7 @@ fn shell_on_a_terminal_has_prompt_and_history() {
     shell.master.write_all(b"put a 1\r").expect("it reads");
     shell.until("OK");
     shell.until("kv> ");
-    // a watch ends with Ctrl-C, and the shell goes on
+    // Ctrl-C ends a watch, and the shell continues
     shell
         .master
         .write_all(b"watch a --rev 2\r")
@@ -164,7 +164,7 @@ fn shell_on_a_terminal_has_prompt_and_history() {
     shell.master.write_all(b"exit\r").expect("it reads");
     let (_, status) = shell.end();
     assert_eq!(status, 0);
-    let history = std::fs::read_to_string(place.path("kv/history")).expect("it is kept");
+    let history = std::fs::read_to_string(place.path("kv/history")).expect("the history file");
     assert!(
         history.contains("put a 1") && history.contains("history a"),
         "{history}"
@@ -174,19 +174,20 @@ fn shell_on_a_terminal_has_prompt_and_history() {
 #[test]
 fn control_bytes_are_escaped_in_json() {
     let place = Place::new();
-    // JSON itself asks for the controls of ASCII only: not for those of Latin-1, nor what turns the
-    // writing
+    // JSON requires escapes only for the control characters of ASCII, not for those of Latin-1 and
+    // not for those that change the direction of the text
     let value = "a\u{7f}\u{9b}2J\u{202e}\u{61c}\u{1f600}\n";
     place.args(["put", "a", value]).ok();
     for line in ["get a --json", "history a --json", "diff 1 0 --json"] {
-        let said = on_terminal(&place, line, None);
+        let printed = on_terminal(&place, line, None);
         assert!(
-            said.trim_end()
+            printed
+                .trim_end()
                 .chars()
                 .all(|c| matches!(c, ' '..='~' | '\u{1f600}')),
-            "{line}: {said:?}"
+            "{line}: {printed:?}"
         );
-        let document: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+        let document: serde_json::Value = serde_json::from_str(&printed).expect("JSON");
         let pair = document
             .get("kv")
             .or_else(|| document.get("after"))
@@ -210,10 +211,10 @@ fn control_bytes_are_escaped_in_error_messages() {
         ("shell", "put \"\x1b[2J\n"),
     ] {
         let ran = place.fed(line, input);
-        let said = ran.refused(2);
+        let printed = ran.refused(2);
         assert!(
-            said.contains("2J") && !said.contains(['\x1b', '\u{9b}']),
-            "{line}: {said:?}"
+            printed.contains("2J") && !printed.contains(['\x1b', '\u{9b}']),
+            "{line}: {printed:?}"
         );
     }
 }
@@ -224,17 +225,17 @@ fn echo_is_restored_after_a_password_prompt() {
 
     let place = Place::new();
     let line = ["-s", "etcd://127.0.0.1:1", "--user", "root", "get", "a"];
-    let mut asking = Terminal::start(place.command(line));
-    asking.until("Password for root: ");
+    let mut prompt = Terminal::start(place.command(line));
+    prompt.until("Password for root: ");
     let shows = |terminal: &File| {
         tcgetattr(terminal)
             .expect("a terminal")
             .local_modes
             .contains(LocalModes::ECHO)
     };
-    let master = asking.master.try_clone().expect("a descriptor");
-    assert!(!shows(&master), "it is hidden");
-    kill_process(Pid::from_child(&asking.child), Signal::INT).expect("it runs");
-    let (_, status) = asking.end();
+    let master = prompt.master.try_clone().expect("a descriptor");
+    assert!(!shows(&master), "the password is not shown");
+    kill_process(Pid::from_child(&prompt.child), Signal::INT).expect("it runs");
+    let (_, status) = prompt.end();
     assert_eq!((status, shows(&master)), (130, true));
 }

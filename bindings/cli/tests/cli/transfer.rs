@@ -1,4 +1,4 @@
-//! Export and import: every field comes through, damage is found, interruptions are gone on from.
+//! Export and import: every field is kept, damage is found, an interrupted transfer can continue.
 
 use std::ffi::OsStr;
 use std::io::Write;
@@ -36,7 +36,7 @@ fn store() -> Place {
     place
 }
 
-/// What stays the same on the way: key, value, lease.
+/// The parts of each pair that an export and an import keep: key, value, lease.
 fn pairs(place: &Place, store: &str) -> Vec<(Vec<u8>, Vec<u8>, i64)> {
     let db = Db::open(place.path(store), Options::new().create(false)).expect("a store");
     let kept = |kv: KeyValue| (kv.key.to_vec(), kv.value.to_vec(), kv.lease);
@@ -86,9 +86,9 @@ fn export_and_import_keep_every_pair() {
         (&json!(true), &json!(5))
     );
 
-    let said = place.kv("-s other import file").ok();
+    let printed = place.kv("-s other import file").ok();
     assert_eq!(
-        said,
+        printed,
         "5 pairs written, 1 lease granted with their full time to live\n"
     );
     assert_eq!(pairs(&place, "other"), pairs(&place, "store"));
@@ -101,7 +101,7 @@ fn export_and_import_keep_every_pair() {
             .kv("-s other lease timetolive 1f --keys")
             .ok()
             .contains("([leased])"),
-        "it outlives the import"
+        "the lease still exists after the import"
     );
     // through a pipe, filtered, without leases
     let export = place.kv("export").out;
@@ -180,22 +180,22 @@ fn import_names_the_damaged_line_and_writes_nothing() {
     ] {
         std::fs::write(place.path(name), bytes).expect("a file");
         let ran = place.kv(&format!("-s target-{name} import {name}"));
-        let said = ran.refused(8);
+        let printed = ran.refused(8);
         assert!(
-            said.contains(&format!("{name}: line {line}: "))
-                && said.contains("nothing was written"),
-            "{said}"
+            printed.contains(&format!("{name}: line {line}: "))
+                && printed.contains("nothing was written"),
+            "{printed}"
         );
         assert!(!place.path(&format!("target-{name}")).exists());
     }
-    // what comes but once is written up to the damage
+    // a pipe can be read only once: the pairs before the damage are written
     let ran = feed(place.command(["-s", "target", "import", "-"]), &lost);
     assert!(
         ran.refused(8).contains("line 4: ") && ran.err.contains("2 pairs written"),
         "{ran:?}"
     );
     assert_eq!(place.kv("-s target range --keys-only").ok(), "a\nempty\n");
-    // by another hand
+    // a file that another program wrote
     assert_eq!(
         place.kv("-s hand import foreign --no-verify").ok(),
         "1 pair written\n"
@@ -209,9 +209,9 @@ fn import_keeps_refuses_or_overwrites_other_values() {
     place.kv("put a other").ok();
     let revision = |place: &Place| place.kv("status --json").json()[0]["revision"].clone();
     let before = revision(&place);
-    let said = place.kv("import file --dry-run --overwrite").ok();
+    let printed = place.kv("import file --dry-run --overwrite").ok();
     assert_eq!(
-        said,
+        printed,
         "0 pairs would be written, 1 would be overwritten, 4 unchanged\n"
     );
     assert!(
@@ -262,9 +262,9 @@ fn import_drops_a_lease_that_does_not_exist() {
     let place = store();
     place.kv("lease revoke 1f").ok();
     place.kv("export file --at 6").ok();
-    let said = place.kv("-s other import file").ok();
+    let printed = place.kv("-s other import file").ok();
     assert_eq!(
-        said,
+        printed,
         "2 pairs written, 1 without their lease, which no longer exists\n"
     );
     assert_eq!(
@@ -280,7 +280,7 @@ fn export_that_was_interrupted_continues_to_the_same_bytes() {
     let whole = std::fs::read(place.path("file")).expect("it is there");
     assert!(
         place.kv("export file --resume").ok().is_empty(),
-        "it is whole already"
+        "the export is already complete"
     );
     place.kv("put later x").ok();
     let header = whole
@@ -343,7 +343,7 @@ fn import_that_was_killed_can_be_repeated() {
     let mut command = place.command(["-s", "other", "import", "-"]);
     command.stdin(Stdio::piped());
     let mut running = Running::new(command);
-    // half of it comes, and the rest is waited for
+    // the import gets half of the file and waits for the rest
     let mut stdin = running.child.stdin.take().expect("it is piped");
     stdin.write_all(&file[..file.len() / 2]).expect("it reads");
     let count = || {
@@ -358,13 +358,13 @@ fn import_that_was_killed_can_be_repeated() {
     assert_eq!(running.end_by(Signal::KILL).status, 137);
     let there = count();
     assert!((512..1_100).contains(&there), "{there}");
-    let said = place.kv("-s other import file").ok();
+    let printed = place.kv("-s other import file").ok();
     assert_eq!(
-        said,
+        printed,
         format!("{} pairs written, {there} unchanged\n", 2_000 - there)
     );
     assert_eq!(pairs(&place, "other"), pairs(&place, "store"));
-    // none was written twice
+    // no pair was written twice
     let versions = place.kv("-s other range -l").ok();
     assert!(
         versions
@@ -388,7 +388,7 @@ fn export_that_fails_to_start_keeps_the_file() {
     assert!(!place.path("none").exists());
 }
 
-/// A store's files are their owner's alone, and so is what is written out of it.
+/// Only its owner may read the files of a store. The same holds for an export.
 #[test]
 fn export_file_is_readable_by_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt;
@@ -422,7 +422,7 @@ fn export_file_with_trailing_data_is_not_complete() {
     assert_eq!(
         place.kv("export file --resume --json").json(),
         [json!({"file": "file", "pairs": 5, "revision": 9})],
-        "it is whole already"
+        "the export is already complete"
     );
     let whole = std::fs::read(place.path("file")).expect("it is there");
     let twice = [&whole[..], &whole[..]].concat();
@@ -436,6 +436,6 @@ fn export_file_with_trailing_data_is_not_complete() {
     assert_eq!(
         std::fs::read(place.path("file")).expect("it is there"),
         twice,
-        "and nothing of it is lost"
+        "the file is unchanged"
     );
 }

@@ -12,7 +12,7 @@ pub(super) const BUCKET_BYTES: usize = 16;
 pub(super) const META_BYTES: usize = 56;
 pub(super) const PAGE_BYTES_MIN: u32 = 1024;
 pub(super) const PAGE_BYTES_MAX: u32 = 64 << 10;
-/// No key of a bbolt file is longer.
+/// The greatest length of a key in a bbolt file.
 pub(super) const KEY_BYTES_MAX: usize = 32_768;
 
 pub(super) const BRANCH: u16 = 1;

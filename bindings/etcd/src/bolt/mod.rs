@@ -1,8 +1,8 @@
-//! bbolt's file format, which etcd's snapshots have: a reader and a writer.
+//! A reader and a writer of bbolt's file format, which etcd's snapshots use.
 //!
-//! A file is a row of pages of one size. Pages 0 and 1 hold a meta each; the valid one with the
-//! higher transaction id counts. It names the root of a B+ tree whose values are buckets, and each
-//! bucket is a B+ tree of its own. A page with an overflow of `n` takes `n` more pages. All numbers
+//! A file consists of pages of equal size. Pages 0 and 1 hold a meta each; the valid meta with the
+//! higher transaction id is used. It has the root of a B+ tree whose values are buckets. Each
+//! bucket is another B+ tree. A page with an overflow of `n` occupies `n` more pages. All numbers
 //! are little endian.
 //!
 //! | part | bytes |

@@ -1,4 +1,4 @@
-//! Reads a bbolt file that may be damaged or hostile: every position, length and page number is
+//! Reads a bbolt file that may be damaged or malicious: every position, length and page number is
 //! checked, no page is visited twice, and memory is bounded by one path of pages.
 
 use std::fs::File;
@@ -9,9 +9,9 @@ use libkv::{Code, Error, Result};
 
 use super::format::*;
 
-/// No tree of a file is deeper: each branch has at least two children, so this is beyond any file.
+/// The greatest depth of a tree. Each branch has at least two children, so no file can reach it.
 const DEPTH_MAX: usize = 64;
-/// No page is larger, with its overflow.
+/// The greatest size of a page with its overflow.
 const PAGE_TOTAL_BYTES_MAX: u64 = 1 << 31;
 
 /// Bytes that can be read at any position.
@@ -60,7 +60,7 @@ pub struct Bucket(Root);
 #[derive(Clone, Debug)]
 enum Root {
     Page(u64),
-    /// A page without a place of its own in the file.
+    /// A page inside the value of a leaf element.
     Inline(Vec<u8>),
 }
 
@@ -69,7 +69,8 @@ impl<S: Source> Database<S> {
     ///
     /// # Errors
     ///
-    /// `corrupt` if neither meta page is valid, or the file is shorter than the valid one says.
+    /// `corrupt` if neither meta page is valid, or if the file is shorter than the valid one
+    /// requires.
     pub fn open(source: S, len: u64) -> Result<Database<S>> {
         let meta = newest_meta(&source, len)?;
         let needed = meta.high_water.checked_mul(u64::from(meta.page_bytes));
@@ -82,7 +83,7 @@ impl<S: Source> Database<S> {
         Ok(Database { source, meta })
     }
 
-    /// The number of bytes that the pages take: what follows in the file is no part of it.
+    /// The total size of the pages in bytes. Bytes that follow are not part of the database.
     pub fn bytes(&self) -> u64 {
         self.meta.high_water * u64::from(self.meta.page_bytes)
     }
@@ -232,8 +233,8 @@ impl<S: Source> Database<S> {
     }
 }
 
-/// The valid meta with the higher transaction id. The second one stands at a multiple of the page
-/// size, which only the first one tells: each size is tried if the first is damaged.
+/// The valid meta with the higher transaction id. The second meta is on page 1, so its position is
+/// the page size, which the first meta has. If the first meta is damaged, every page size is tried.
 fn newest_meta<S: Source>(source: &S, len: u64) -> Result<Meta> {
     let at = |start: u64| {
         let mut page = [0; HEADER_BYTES + META_BYTES + 8];
@@ -271,7 +272,7 @@ impl Bucket {
     }
 }
 
-/// The keys that a page may hold: from `start` on, below `end`.
+/// The keys that a page may hold: `start` or above, and below `end`.
 #[derive(Clone, Debug, Default)]
 struct Span {
     start: Vec<u8>,
@@ -299,10 +300,10 @@ struct Node {
 /// An element of a page.
 struct Element<'p> {
     key: &'p [u8],
-    /// Of a leaf.
+    /// The flags and the value of an element of a leaf.
     flags: u32,
     value: &'p [u8],
-    /// Of a branch.
+    /// The child page of an element of a branch.
     child: u64,
 }
 
@@ -375,7 +376,7 @@ pub struct Entries<'d, S> {
     path: Vec<Node>,
     /// The key of the last entry.
     last: Option<Vec<u8>>,
-    /// The pages that were reached. Empty: that is not checked.
+    /// The pages that were reached. Empty: it is not checked that each page is reached once.
     seen: PageSet,
 }
 
@@ -404,7 +405,8 @@ impl<S: Source> Entries<'_, S> {
         }
     }
 
-    /// Moves to the next entry: then it is the one before `next` of the last node of the path.
+    /// Moves to the next entry. Then the entry is the element before `next` of the last node of the
+    /// path.
     fn advance(&mut self) -> Result<bool> {
         if let Some(root) = self.root.take() {
             self.descend(root, Span::default())?;

@@ -156,11 +156,11 @@ fn damaged_files_are_refused_or_read_and_never_panic() {
             }
         }
     }
-    assert!(noticed > 200, "only {noticed} of the damages were noticed");
+    assert!(noticed > 200, "only {noticed} damaged files were noticed");
 }
 
 #[test]
-fn trees_that_lead_back_to_themselves_end() {
+fn circles_in_a_tree_are_noticed() {
     let mut bytes = written(&[("key", entries(2_000, 17, 40))]);
     let database = Database::open(&bytes[..], bytes.len() as u64).expect("open");
     let root = database.meta.root as usize;
@@ -177,7 +177,7 @@ fn trees_that_lead_back_to_themselves_end() {
     let error = loop {
         match entries.next() {
             Ok(Some(_)) => {}
-            Ok(None) => panic!("the circle was not noticed"),
+            Ok(None) => panic!("the walk ended without an error"),
             Err(error) => break error,
         }
     };

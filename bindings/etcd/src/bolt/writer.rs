@@ -34,7 +34,7 @@ struct OpenBucket {
     last: Option<Vec<u8>>,
 }
 
-/// A page that is written, for the branch above it.
+/// A page that was written, for the branch above it.
 #[derive(Debug)]
 struct Child {
     key: Vec<u8>,
@@ -209,7 +209,8 @@ impl<W: Write + Seek> Writer<W> {
                     page.push(&child.key, &[], Element::Branch(child.page));
                     taken += 1;
                 }
-                // bbolt wants two children at least: the last branch takes one of its neighbour's
+                // bbolt requires at least two children: the last branch takes one from the branch
+                // before it
                 if rest.len() == taken + 1 && taken > 2 {
                     page.pop();
                     taken -= 1;
@@ -228,9 +229,9 @@ impl<W: Write + Seek> Writer<W> {
 
 #[derive(Clone, Copy, Debug)]
 enum Element {
-    /// With its flags.
+    /// An element of a leaf, with its flags.
     Leaf(u32),
-    /// With its child.
+    /// An element of a branch, with its child.
     Branch(u64),
 }
 
@@ -259,8 +260,8 @@ impl Page {
         HEADER_BYTES + self.count() * ELEMENT_BYTES + self.data.len()
     }
 
-    /// Whether an element of this number of bytes belongs here. A leaf takes one of any size if it is
-    /// empty; a branch takes two.
+    /// Whether there is room for an element of this number of bytes. An empty leaf takes an element
+    /// of any size; a branch takes at least two elements.
     fn has_room(&self, bytes: usize) -> bool {
         let fewest = if self.flags == LEAF { 1 } else { 2 };
         self.count() < fewest || self.bytes() + ELEMENT_BYTES + bytes <= PAGE_BYTES

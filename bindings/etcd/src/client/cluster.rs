@@ -224,14 +224,14 @@ impl Cluster {
         if let Some(link) = self.current() {
             return Ok(link);
         }
-        let asked = Instant::now();
+        let begun = Instant::now();
         let late = |_| self.unreachable(&vec![None; self.endpoints.len()]);
         let mut failed = timeout_at(until, self.dialing.lock()).await.map_err(late)?;
         // a caller that waited for another caller's round uses its result
         if let Some(link) = self.current() {
             return Ok(link);
         }
-        if let Some(failed) = failed.as_ref().filter(|failed| failed.at >= asked) {
+        if let Some(failed) = failed.as_ref().filter(|failed| failed.at >= begun) {
             return Err(failed.error.clone());
         }
         match self.race(until).await {
@@ -379,12 +379,12 @@ async fn dial(
             Some(login) => log_in(&link, login).await,
             None => {
                 let no_token = Token::default();
-                let asked = link.unary(
+                let status = link.unary(
                     "/etcdserverpb.Maintenance/Status",
                     pb::StatusRequest {},
                     &no_token,
                 );
-                asked.await.map(|_: pb::StatusResponse| None)
+                status.await.map(|_: pb::StatusResponse| None)
             }
         };
         match response {

@@ -75,7 +75,7 @@ impl Leases {
         }
     }
 
-    /// Remembers the TTL of a grant.
+    /// Stores the TTL of a grant.
     pub fn granted(&self, id: LeaseId, ttl_seconds: i64) {
         let mut granted = lock(&self.granted);
         granted.push_back((id, seconds(ttl_seconds)));
@@ -293,17 +293,17 @@ async fn renew_all(leases: Weak<Leases>) {
 async fn renew_over(leases: &Leases, link: &Link) -> bool {
     let cluster = &leases.cluster;
     let (send, requests) = mpsc::unbounded_channel();
-    let ask = |due: Vec<LeaseId>| {
+    let renew = |due: Vec<LeaseId>| {
         for id in due {
             // the stream may have ended, which is noticed below
             let _ = send.send(pb::LeaseKeepAliveRequest { id });
         }
     };
     // the server sends nothing before the first request
-    ask(leases.begin_renewals(|_| true));
+    renew(leases.begin_renewals(|_| true));
     let token = cluster.token();
     let opening = link.streaming(PATH, UnboundedReceiverStream::new(requests), &token);
-    let patience = cluster.connect_timeout.min(
+    let time_limit = cluster.connect_timeout.min(
         lock(&leases.kept)
             .values()
             .map(KeptLease::interval)
@@ -311,7 +311,7 @@ async fn renew_over(leases: &Leases, link: &Link) -> bool {
             .unwrap_or_default(),
     );
     let mut responses: Streaming<pb::LeaseKeepAliveResponse> =
-        match timeout(patience, opening).await {
+        match timeout(time_limit, opening).await {
             Ok(Ok(responses)) => responses,
             Ok(Err(status)) => {
                 recover(cluster, link, &token, &status).await;
@@ -345,7 +345,7 @@ async fn renew_over(leases: &Leases, link: &Link) -> bool {
             () = sleep_until(next_at) => {
                 leases.remove_expired();
                 match leases.due() {
-                    Ok(due) => ask(due),
+                    Ok(due) => renew(due),
                     Err(()) => {
                         cluster.leave(link);
                         return any;

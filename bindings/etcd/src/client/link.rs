@@ -260,8 +260,8 @@ impl Link {
     }
 
     /// Sends and receives streams of messages. The server may wait for the first message before it
-    /// responds at all, so that message must come before this returns. The server is asked to end
-    /// the stream when it has lost its leader.
+    /// responds at all, so that message must come before this returns. The metadata requires a
+    /// leader: the server ends the stream when it has lost its leader.
     pub async fn streaming<A, B, S>(
         &self,
         path: &'static str,

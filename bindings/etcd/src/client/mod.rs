@@ -37,7 +37,7 @@ use self::watch::Watchers;
 use crate::pb::etcdserverpb as pb;
 use crate::problems;
 
-/// How often a caller that may interrupt its call is asked.
+/// The interval at which `interrupt` is called.
 const INTERRUPT_POLL: Duration = Duration::from_millis(100);
 
 /// Opens a cluster. An endpoint has responded when this returns.
@@ -138,7 +138,7 @@ impl ClusterEngine {
         watch::ClusterWatch::new(cluster, watchers, request)
     }
 
-    fn ask<A, B>(&self, path: &'static str, message: A) -> Result<B>
+    fn read_call<A, B>(&self, path: &'static str, message: A) -> Result<B>
     where
         A: prost::Message + Clone + 'static,
         B: prost::Message + Default + 'static,
@@ -368,7 +368,7 @@ impl Engine for ClusterEngine {
             keys: lease.keys,
         };
         let response: pb::LeaseTimeToLiveResponse =
-            self.ask("/etcdserverpb.Lease/LeaseTimeToLive", message)?;
+            self.read_call("/etcdserverpb.Lease/LeaseTimeToLive", message)?;
         let mut keys: Vec<Vec<u8>> = response.keys.into_iter().map(Into::into).collect();
         keys.sort_unstable();
         Ok(LeaseTimeToLiveResponse {
@@ -381,7 +381,7 @@ impl Engine for ClusterEngine {
 
     fn lease_list(&self) -> Result<Vec<LeaseId>> {
         let response: pb::LeaseLeasesResponse =
-            self.ask("/etcdserverpb.Lease/LeaseLeases", pb::LeaseLeasesRequest {})?;
+            self.read_call("/etcdserverpb.Lease/LeaseLeases", pb::LeaseLeasesRequest {})?;
         Ok(response.leases.into_iter().map(|lease| lease.id).collect())
     }
 
@@ -396,7 +396,7 @@ impl Engine for ClusterEngine {
 
     fn status(&self) -> Result<Status> {
         let response: pb::StatusResponse =
-            self.ask("/etcdserverpb.Maintenance/Status", pb::StatusRequest {})?;
+            self.read_call("/etcdserverpb.Maintenance/Status", pb::StatusRequest {})?;
         let header = response.header.unwrap_or_default();
         // a user may not have the right to read all keys
         let keys = match self.call(Range::new(KeyRange::all()).count_only(true).into(), None) {

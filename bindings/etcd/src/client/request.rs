@@ -54,7 +54,7 @@ pub(crate) fn effect(request: &Request) -> Effect {
 }
 
 /// The key and the revision that a `compacted`, `future_revision` or `key_not_found` is about.
-fn asked(request: &Request) -> (Option<Vec<u8>>, Revision) {
+fn key_and_revision(request: &Request) -> (Option<Vec<u8>>, Revision) {
     fn of_ops(ops: &[Op]) -> Option<(Vec<u8>, Revision)> {
         ops.iter().find_map(|op| match op {
             Op::Range(range) if range.revision != 0 => {
@@ -103,7 +103,7 @@ pub(crate) async fn run(
         _ => None,
     }
     .filter(|error| error.code() == Code::DuplicateKey);
-    let (key, revision) = asked(&request);
+    let (key, revision) = key_and_revision(&request);
     let effect = effect(&request);
     let call = Call::new(cluster.clone(), effect.clone(), ticket);
     let lease = match &request {
@@ -113,7 +113,7 @@ pub(crate) async fn run(
         _ => 0,
     };
     match send(call, request).await {
-        // a response came, whatever it contains
+        // any response means that the request was executed
         Err(error) if error.code() == Code::Internal && effect.writes() => {
             Err(effect.unknown(error.message()))
         }

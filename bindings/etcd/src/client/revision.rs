@@ -50,7 +50,7 @@ pub(crate) async fn is_compacted(
     }
 }
 
-/// Counts a key at a revision, the current one if it is 0. An empty key stands for any.
+/// Counts a key at a revision, the current one if it is 0. An empty key means any key.
 async fn count(
     cluster: &Arc<Cluster>,
     key: &[u8],

@@ -125,7 +125,7 @@ pub(crate) fn reason(error: &io::Error) -> String {
             io::ErrorKind::UnexpectedEof
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::BrokenPipe => {
-                "it closed the connection before TLS began: it may not speak TLS".into()
+                "it closed the connection before TLS began: it may not use TLS".into()
             }
             _ => error.to_string(),
         };
@@ -133,7 +133,7 @@ pub(crate) fn reason(error: &io::Error) -> String {
     match error {
         rustls::Error::InvalidCertificate(why) => certificate(why),
         rustls::Error::AlertReceived(alert) => refused(*alert),
-        rustls::Error::InvalidMessage(_) => "it does not speak TLS".into(),
+        rustls::Error::InvalidMessage(_) => "it does not use TLS".into(),
         other => format!("TLS: {other}"),
     }
 }
@@ -223,8 +223,8 @@ mod tests {
             io::ErrorKind::ConnectionReset,
             io::ErrorKind::BrokenPipe,
         ] {
-            let said = reason(&io::Error::from(kind));
-            assert!(said.contains("it may not speak TLS"), "{said}");
+            let message = reason(&io::Error::from(kind));
+            assert!(message.contains("it may not use TLS"), "{message}");
         }
     }
 }

@@ -5,7 +5,7 @@
 //! moment, and closed if that does not help. After the owner has read it continues from its
 //! position. If a compaction has removed missed events it ends with `compacted`, as every watcher.
 //!
-//! A watcher of quiet keys must not ask for old revisions when its connection is lost: they may be
+//! A watcher of quiet keys must not request old revisions when its connection is lost: they may be
 //! compacted although it has missed nothing. So each watch has progress reports at the server's own
 //! interval (ten minutes by default), and after half a minute without a message the watcher
 //! requests one. The response counts only where it keeps its place among events: in etcd from
@@ -31,7 +31,7 @@ use tonic::Status;
 use super::cluster::{Cluster, PAUSE, PAUSE_MAX, after, closed};
 use super::link::{Failure, Link, Token, failure};
 use super::revision::{compacted_error, compacted_revision, is_compacted};
-use super::watch_rpc::{Assembler, cancel_status, open_and_ask};
+use super::watch_rpc::{Assembler, cancel_status, open_with_requests};
 use crate::convert;
 use crate::pb::etcdserverpb as pb;
 use crate::pb::etcdserverpb::watch_request::RequestUnion;
@@ -438,10 +438,11 @@ impl WatchTask {
             fragment: true,
             ..self.request.clone()
         };
-        let asked_from = create.start_revision;
+        let requested_start = create.start_revision;
         // the stream ends with this function
         let (request_sender, requests) = mpsc::unbounded_channel();
-        let opening = open_and_ask(link, create, token, UnboundedReceiverStream::new(requests));
+        let opening =
+            open_with_requests(link, create, token, UnboundedReceiverStream::new(requests));
         // a healthy server responds at once
         let Ok(opened) = timeout(self.cluster.connect_timeout, opening).await else {
             lock(&self.shared.state).trouble = Some(format!("{}: silent", link.name()));
@@ -465,7 +466,7 @@ impl WatchTask {
                     continue;
                 }
             };
-            if let Some(end) = self.take(link, message, asked_from).await {
+            if let Some(end) = self.take(link, message, requested_start).await {
                 return end;
             }
             if self.shared.is_full() && timeout(STALL, self.shared.until_drained()).await.is_err() {
@@ -499,20 +500,20 @@ impl WatchTask {
         &mut self,
         link: &Link,
         message: pb::WatchResponse,
-        asked_from: Revision,
+        requested_start: Revision,
     ) -> Option<StreamEnd> {
         let revision = convert::revision_in(&message.header);
         if message.canceled {
             if message.compact_revision > 0 {
                 return Some(StreamEnd::WatcherEnd(compacted_error(
-                    asked_from,
+                    requested_start,
                     message.compact_revision,
                 )));
             }
             return Some(self.refused(link, &cancel_status(&message.cancel_reason)));
         }
         if message.created {
-            self.created(revision, asked_from).await;
+            self.created(revision, requested_start).await;
             return None;
         }
         if message.events.is_empty() && !message.fragment {
@@ -528,9 +529,9 @@ impl WatchTask {
         None
     }
 
-    async fn created(&mut self, revision: Revision, asked_from: Revision) {
+    async fn created(&mut self, revision: Revision, requested_start: Revision) {
         (self.pause, self.renewed) = (PAUSE, false);
-        if asked_from == 0 {
+        if requested_start == 0 {
             // so that it begins there even if the connection is lost before the first event
             self.shared
                 .change(|state| state.next = state.next.max(revision + 1));
@@ -540,9 +541,9 @@ impl WatchTask {
         }
         // the refusal of a compacted revision is a second message, which may take a moment: wait
         // for it
-        let may_be_old = asked_from > 0 && asked_from <= revision;
+        let may_be_old = requested_start > 0 && requested_start <= revision;
         if may_be_old
-            && is_compacted(&self.cluster, &self.request.key, asked_from)
+            && is_compacted(&self.cluster, &self.request.key, requested_start)
                 .await
                 .unwrap_or(false)
         {
@@ -568,7 +569,7 @@ impl WatchTask {
         self.shared.change(|state| {
             for event in events {
                 let at = event.kv.mod_revision;
-                // a member that lags behind may not know yet that these were delivered
+                // a member that lags behind may send events again that were already delivered
                 if at < state.next {
                     continue;
                 }

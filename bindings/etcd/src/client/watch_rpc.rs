@@ -16,11 +16,11 @@ pub(crate) async fn open(
     token: &Token,
 ) -> std::result::Result<Streaming<pb::WatchResponse>, Status> {
     // the requests of the stream do not end before its responses are dropped
-    open_and_ask(link, create, token, tokio_stream::pending()).await
+    open_with_requests(link, create, token, tokio_stream::pending()).await
 }
 
 /// The same, with requests that follow. The requests of the stream end when `requests` ends.
-pub(crate) async fn open_and_ask(
+pub(crate) async fn open_with_requests(
     link: &Link,
     create: pb::WatchCreateRequest,
     token: &Token,

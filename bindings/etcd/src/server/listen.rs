@@ -544,10 +544,7 @@ mod tests {
             };
             runtime.block_on(async {
                 let (mut client, server) = duplex(1 << 10);
-                client
-                    .write_all(sent.as_bytes())
-                    .await
-                    .expect("it is taken");
+                client.write_all(sent.as_bytes()).await.expect("sent");
                 let mut served = pin!(handler.serve_http(server));
                 let mut ends =
                     async || poll_fn(|cx| Poll::Ready(served.as_mut().poll(cx).is_ready())).await;

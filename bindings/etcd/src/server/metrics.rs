@@ -1,7 +1,7 @@
 //! `/metrics` in the text format of Prometheus.
 //!
 //! Names are etcd's where a series has etcd's meaning, so that its dashboards work. Names of series
-//! that only libkv has begin with `libkv_`. A value that the server cannot know is left out, not
+//! that only libkv has begin with `libkv_`. A value that is not available is omitted, not
 //! reported as 0: the series of raft's log, snapshots and peers, of Go, of single events
 //! (`etcd_debugging_mvcc_events_total`), of slow watchers. Puts, ranges, leases and the like are
 //! counted if they went through this server; other processes may have the same store open.

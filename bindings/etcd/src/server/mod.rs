@@ -3,15 +3,15 @@
 //! `options.rs` and `serve.rs` are the public interface: the options, and the running server.
 //! `listen.rs` accepts connections, `tls.rs` encrypts them, `http2_authority.rs` repairs a header
 //! that Go clients send. `router.rs` passes each request to the gRPC services (`services.rs`, with
-//! the limits that apply to all) or to the JSON gateway, which calls the same services; `access.rs`
-//! checks origins and hosts of requests that are not gRPC. `store.rs` is the state that the
+//! the limits that apply to all) or to the JSON gateway, which calls the same services. For requests
+//! that are not gRPC `allowlist.rs` checks origin and host. `store.rs` is the state that the
 //! services share, with `counters.rs`, which `metrics.rs` formats, and `claim.rs`, the common part
 //! of locks and elections. The other files are one service each.
 //!
 //! Reads run at once on the thread of the connection. Writes join the store's group commit through
 //! `Db::submit`, so that a request in progress needs no thread.
 
-mod access;
+mod allowlist;
 mod auth;
 mod claim;
 mod cluster;
@@ -27,6 +27,7 @@ mod lock;
 mod maintenance;
 mod metrics;
 mod options;
+mod port;
 mod reply;
 mod router;
 mod serve;

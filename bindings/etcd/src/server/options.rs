@@ -51,7 +51,7 @@ pub enum Level {
     Debug,
     /// Begin and end of the server, and similar events.
     Info,
-    /// Conditions that an operator may want to look at.
+    /// Conditions that an operator should check.
     Warn,
     /// Failures.
     Error,

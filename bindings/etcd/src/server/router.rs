@@ -6,8 +6,8 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, Request, Response, Version, header};
 use hyper::body::Incoming;
 
-use super::access::Port;
 use super::gateway::{self, Gateway};
+use super::port::Port;
 use super::reply::{BodySource, Reply, ReplyFuture};
 use super::services::Grpc;
 use super::store::Store;

@@ -11,10 +11,11 @@ use libkv::{Code, Db, Error, Result};
 use tokio::runtime::{EnterGuard, Runtime};
 use tokio::sync::watch;
 
-use super::access::{Access, Port};
+use super::allowlist::Allowlist;
 use super::counters::Counters;
 use super::listen::{ListenAddress, ListenSocket};
 use super::options::{Level, Serve, environment_log};
+use super::port::Port;
 use super::router::Router;
 use super::store::{FileCheck, Store};
 use super::tls::{self, Tls};
@@ -138,7 +139,7 @@ pub fn listen(options: impl Into<Serve>) -> Result<Listener> {
         options.log = environment_log()?;
     }
     // checked before anything is done; `Listener::serve` makes it again
-    Access::new(&options)?;
+    Allowlist::new(&options)?;
     let given = options.listen.iter().map(|address| (address, false));
     let given = given.chain(options.listen_metrics.iter().map(|address| (address, true)));
     let addresses: Vec<_> = given
@@ -215,7 +216,7 @@ impl Listener {
             }
         }
         let unused = tls::unused(&options);
-        let access = Access::new(&options)?;
+        let allowlist = Allowlist::new(&options)?;
         let of = |pages_only: bool| {
             listening
                 .iter()
@@ -257,7 +258,7 @@ impl Listener {
                 ..Counters::default()
             },
             file_check: FileCheck::default(),
-            access,
+            allowlist,
             log: options.log,
             closing: closing.clone(),
         });

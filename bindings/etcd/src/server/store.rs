@@ -11,7 +11,7 @@ use libkv::{Db, Request, Response, Revision};
 use tokio::sync::{oneshot, watch};
 use tonic::Status;
 
-use super::access::Access;
+use super::allowlist::Allowlist;
 use super::counters::Counters;
 use super::options::{ConnectionSettings, Level, Log};
 use crate::convert::{Identity, refusal};
@@ -41,8 +41,8 @@ pub(crate) struct Store {
     pub started: Instant,
     pub counters: Counters,
     pub file_check: FileCheck,
-    /// Which pages and hosts may use HTTP.
-    pub access: Access,
+    /// The allowed origins and hosts.
+    pub allowlist: Allowlist,
     pub log: Option<Log>,
     /// True once the server closes.
     pub closing: watch::Sender<bool>,
@@ -105,7 +105,7 @@ impl Store {
     pub fn closed(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut closing = self.closing.subscribe();
         async move {
-            // an error means that the server itself is gone
+            // an error means that the server has ended
             let _ = closing.wait_for(|closing| *closing).await;
         }
     }
@@ -161,7 +161,7 @@ impl Store {
             started: Instant::now(),
             counters: Counters::default(),
             file_check: FileCheck::default(),
-            access: Access::default(),
+            allowlist: Allowlist::default(),
             log: None,
             closing,
         }

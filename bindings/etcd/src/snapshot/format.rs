@@ -32,7 +32,7 @@ pub mod meta {
 
 /// The SHA-256 at the end of a file.
 pub const HASH_BYTES: u64 = 32;
-/// A database has a whole number of these, so a file with another length has a hash.
+/// The length of a database is a multiple of this. So a file of another length has a hash.
 pub const SECTOR_BYTES: u64 = 512;
 
 const RECORD_KEY_BYTES: usize = 17;
@@ -78,14 +78,14 @@ pub fn parse_record_key(key: &[u8]) -> Result<(Revision, u32, bool)> {
     };
     parse().ok_or_else(|| {
         damaged(format_args!(
-            "the bucket `key` has a record with the key \"{}\", which is no revision",
+            "the bucket `key` has a record with the key \"{}\", which is not a revision",
             key.escape_ascii()
         ))
     })
 }
 
-/// An entry of the bucket `key`. `None`: it holds no event but a revision, as
-/// `etcdutl snapshot restore --bump-revision` writes it.
+/// An entry of the bucket `key`. `None` for an entry without an event, which only raises the
+/// revision: `etcdutl snapshot restore --bump-revision` writes one.
 pub fn parse_record(key: &[u8], value: &[u8]) -> Result<(Revision, Option<LogRecord>)> {
     let (revision, sub, is_tombstone) = parse_record_key(key)?;
     let kv = mvccpb::KeyValue::decode(value).map_err(|error| {

@@ -1,9 +1,9 @@
-//! etcd's snapshot files: a store made from one, and one made from a store, with all revisions,
-//! tombstones, leases and the compacted revision.
+//! etcd's snapshot files: restores a store from a file and saves a store to a file, with all
+//! revisions, tombstones, leases and the compacted revision.
 //!
-//! A snapshot is a bbolt file followed by the SHA-256 of it. etcd's `etcdctl snapshot save` and the
-//! `Snapshot` rpc write such files; `etcdutl snapshot restore` reads them. Versions 3.4 to 3.7 of
-//! etcd are read. What is written can be restored by etcd 3.5 and later.
+//! A snapshot is a bbolt file followed by its SHA-256. `etcdctl snapshot save` and the rpc
+//! `Snapshot` write such files; `etcdutl snapshot restore` reads them. Files of etcd 3.4 to 3.7 can
+//! be restored. Saved files can be restored by etcd 3.5 and later.
 
 mod format;
 mod restore;

@@ -1,4 +1,4 @@
-//! A store made from a snapshot.
+//! Restores a store from a snapshot.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
@@ -31,7 +31,7 @@ pub struct Restore {
     skip_hash_check: bool,
 }
 
-/// What a restored store holds.
+/// The contents of a restored store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Restored {
@@ -71,15 +71,15 @@ impl Restore {
         self
     }
 
-    /// Makes the store in the directory `store`, which must not exist, or be empty.
+    /// Creates the store in the directory `store`, which must not exist or must be empty.
     ///
-    /// The snapshot is verified before anything is written. The store is filled beside its place
-    /// and renamed when it is complete, so that it is there as a whole or not at all.
+    /// The snapshot is verified before anything is written. The store is filled in a directory next
+    /// to `store`, which is renamed when it is complete. So there is never a partial store.
     ///
     /// # Errors
     ///
     /// `not_found`, `permission_denied` (the file), `exists` (the store), `corrupt` (the file is
-    /// damaged or no snapshot), `full`, `io`.
+    /// damaged or not a snapshot), `full`, `io`.
     pub fn run(&self, store: impl AsRef<Path>) -> Result<Restored> {
         let store = store.as_ref();
         ensure_vacant(store)?;
@@ -91,7 +91,7 @@ impl Restore {
             Ok(restored)
         });
         if restored.is_err() {
-            // what is left of a failed restore is of no use; the first error is the one to report
+            // the partial store is useless, and the error of the restore is the one to report
             let _ = fs::remove_dir_all(&unfinished);
         }
         restored.map_err(|error| error.context(self.snapshot.display()))
@@ -133,7 +133,7 @@ impl Restore {
     }
 }
 
-/// Compares the SHA-256 of the first `len` bytes with the one that follows them.
+/// Compares the SHA-256 of the first `len` bytes with the hash after them.
 fn verify_hash(file: &File, len: u64) -> std::io::Result<Result<()>> {
     let mut reader = file;
     reader.seek(SeekFrom::Start(0))?;
@@ -164,7 +164,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Refuses a directory that holds anything.
+/// Refuses a directory that is not empty.
 fn ensure_vacant(store: &Path) -> Result<()> {
     let exists = |what: &str| {
         let message = format!("{} {what}: choose a new directory", store.display());
@@ -181,7 +181,7 @@ fn ensure_vacant(store: &Path) -> Result<()> {
     }
 }
 
-/// A directory beside the store's.
+/// The path of the unfinished store: a directory next to the store's.
 fn unfinished_path(store: &Path) -> Result<PathBuf> {
     let Some(name) = store.file_name() else {
         let message = format!("{} is not the name of a directory", store.display());
@@ -260,7 +260,7 @@ fn load<S: Source>(snapshot: &Database<S>, db: &Db) -> Result<Restored> {
     Ok(restored)
 }
 
-/// Collects records to parts.
+/// Collects records into parts.
 struct PartWriter<'d> {
     db: &'d Db,
     records: Vec<LogRecord>,
@@ -284,7 +284,8 @@ impl PartWriter<'_> {
     }
 }
 
-/// The revision of the last compaction that was begun: what it should remove is not read.
+/// The revision of the last compaction that was started, even if it did not finish. Records that
+/// it removes are not restored.
 fn compacted_revision<S: Source>(
     snapshot: &Database<S>,
     meta: Option<&Bucket>,

@@ -1,4 +1,4 @@
-//! A snapshot made from a store.
+//! Saves a store to a snapshot.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -14,13 +14,13 @@ use sha2::{Digest, Sha256};
 use super::format::{self, LeaseEntry, bucket, meta};
 use crate::bolt::Writer;
 
-/// Tells the unnamed files of this process apart.
+/// A number for the name of each temporary file of this process.
 static UNNAMED: AtomicU64 = AtomicU64::new(0);
 
-/// Who may read the file: its owner, as the files of a store.
+/// Only the owner may read the file, as with the files of a store.
 const MODE: u32 = 0o600;
 
-/// What a snapshot holds.
+/// The contents of a snapshot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Saved {
@@ -45,9 +45,9 @@ fn io_error(path: &Path, error: io::Error) -> Error {
     Error::new(code, format!("writing {}: {error}", path.display())).with_source(error)
 }
 
-/// Writes a snapshot of a store to a new file, which real etcd can restore: all events that are
-/// kept, the leases with the time that they have left, and the compacted revision, as of one
-/// moment. The file is complete, or not there. Others can write to the store meanwhile.
+/// Writes a snapshot of a store to a new file, which a real etcd can restore: all events that are
+/// kept, the leases with their remaining time, and the compacted revision, all as of one moment.
+/// If it fails there is no file. Other callers can write to the store meanwhile.
 ///
 /// # Errors
 ///
@@ -84,7 +84,7 @@ fn write_file(db: &Db, path: &Path) -> Result<Saved> {
     })
 }
 
-/// Writes the bbolt file, and returns it with what it holds.
+/// Writes the bbolt file. Returns it with a summary of its contents.
 fn write_database(db: &Db, file: File, path: &Path) -> Result<(File, Saved)> {
     let failed = |error: io::Error| io_error(path, error);
     let mut writer = Writer::new(io::BufWriter::with_capacity(1 << 20, file)).map_err(failed)?;
@@ -143,7 +143,7 @@ fn write_rest<W: Write + Seek>(
     compacted: Revision,
 ) -> io::Result<()> {
     writer.bucket(bucket::LEASE)?;
-    // by the bytes of their keys: negative ids are last
+    // in the order of the bytes of their keys: negative ids are last
     leases.sort_unstable_by_key(|lease| lease.id.to_be_bytes());
     for lease in leases {
         writer.put(&lease.id.to_be_bytes(), &lease.encode_to_vec())?;
@@ -161,8 +161,8 @@ fn write_rest<W: Write + Seek>(
     writer.put(meta::TERM, &one)
 }
 
-/// A snapshot in a file without a name, in the system's directory for temporary files, with its
-/// length without the SHA-256. The file is deleted with the last handle.
+/// Writes a snapshot to a file without a name, in the system's directory for temporary files.
+/// Returns it with its length without the SHA-256. The system deletes the file when it is closed.
 pub(crate) fn write_unnamed(db: &Db) -> Result<(File, u64)> {
     let number = UNNAMED.fetch_add(1, Ordering::Relaxed);
     let name = format!("libkv-snapshot-{}-{number}", std::process::id());

@@ -1,5 +1,5 @@
-//! Every call of a handle: the same program on a store in memory, on a real etcd and on a server of
-//! ours, which must say the same.
+//! Every call of a handle. The same program runs on a store in memory, on a real etcd and on our
+//! server, and must have the same results.
 
 use std::fmt::Debug;
 use std::future::{Future, poll_fn};
@@ -16,48 +16,48 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::{etcd, open, scratch};
-use libkv_test_support::deadline::{PATIENCE, deadline, until};
+use libkv_test_support::deadline::{WAIT_LIMIT, deadline, until};
 use libkv_test_support::etcd::Etcd;
 
-/// What a program saw, line by line.
+/// The results of a program, one per line.
 #[derive(Default)]
-struct Seen(Vec<String>);
+struct Log(Vec<String>);
 
-impl Seen {
-    fn say(&mut self, what: impl Debug) {
+impl Log {
+    fn add(&mut self, what: impl Debug) {
         self.0.push(format!("{what:?}"));
     }
 
     fn error<T: Debug>(&mut self, response: Result<T>) {
         let error = response.expect_err("it is refused");
-        self.say((error.code(), error.summary(), error.revision()));
-        self.say((error.etcd_text(), error.lease(), error.key()));
+        self.add((error.code(), error.summary(), error.revision()));
+        self.add((error.etcd_text(), error.lease(), error.key()));
     }
 }
 
-fn tour(db: &Db) -> Seen {
-    let mut seen = Seen::default();
-    reads_and_writes(db, &mut seen).expect("no call fails");
-    watching(db, &mut seen).expect("no call fails");
-    leases(db, &mut seen).expect("no call fails");
-    the_past(db, &mut seen).expect("no call fails");
-    seen
+fn tour(db: &Db) -> Log {
+    let mut log = Log::default();
+    reads_and_writes(db, &mut log).expect("no call fails");
+    watching(db, &mut log).expect("no call fails");
+    leases(db, &mut log).expect("no call fails");
+    the_past(db, &mut log).expect("no call fails");
+    log
 }
 
-fn reads_and_writes(db: &Db, seen: &mut Seen) -> Result<()> {
-    seen.say(db.put(Put::new("a", "1"))?);
-    seen.say(db.put(Put::new("a", "2").prev_kv(true))?);
+fn reads_and_writes(db: &Db, log: &mut Log) -> Result<()> {
+    log.add(db.put(Put::new("a", "1"))?);
+    log.add(db.put(Put::new("a", "2").prev_kv(true))?);
     for n in 0..250 {
         db.put(Put::new(format!("many/{n:03}"), n.to_string()))?;
     }
-    seen.say(db.get("a")?);
-    seen.say(db.get_at("a", 2)?);
-    seen.say(db.get("none")?);
+    log.add(db.get("a")?);
+    log.add(db.get_at("a", 2)?);
+    log.add(db.get("none")?);
     let mut buffer = [0; 3];
-    seen.say((db.get_into("a", &mut buffer)?, buffer));
-    seen.say(db.get_into("many/200", &mut [])?);
+    log.add((db.get_into("a", &mut buffer)?, buffer));
+    log.add(db.get_into("many/200", &mut [])?);
     let many = Range::new(KeyRange::prefix("many/"));
-    seen.say(
+    log.add(
         db.range(
             many.clone()
                 .limit(2)
@@ -65,19 +65,19 @@ fn reads_and_writes(db: &Db, seen: &mut Seen) -> Result<()> {
         )?,
     );
     let mut pairs = 0;
-    seen.say((db.range_each(&many, |_| pairs += 1)?, pairs));
+    log.add((db.range_each(&many, |_| pairs += 1)?, pairs));
     let scanned: Vec<KeyValue> = db.scan(many.clone())?.collect::<Result<_>>()?;
-    seen.say((scanned.len(), scanned.last().map(|kv| kv.key.clone())));
+    log.add((scanned.len(), scanned.last().map(|kv| kv.key.clone())));
     let snapshot = db.snapshot()?;
     db.put(Put::new("a", "3"))?;
-    seen.say((snapshot.get("a")?, snapshot.revision()));
-    seen.say(db.snapshot_at(2)?.get("a")?);
-    seen.say(
+    log.add((snapshot.get("a")?, snapshot.revision()));
+    log.add(db.snapshot_at(2)?.get("a")?);
+    log.add(
         db.delete(Delete::new(KeyRange::prefix("many/01")).prev_kv(true))?
             .deleted,
     );
     let equal = Compare::value("a", CompareResult::Equal, "3");
-    seen.say(
+    log.add(
         db.txn(
             Txn::new()
                 .when(equal)
@@ -90,62 +90,69 @@ fn reads_and_writes(db: &Db, seen: &mut Seen) -> Result<()> {
         t.put(Put::new("count", "x".repeat(count + 1)))?;
         Ok(count)
     })?;
-    seen.say(counted);
-    seen.error(db.put(Put::new("", "")));
-    seen.error(db.put(Put::new("none", "").ignore_value(true)));
-    seen.error(db.put(Put::new("a", "").lease(77)));
-    seen.error(db.get_at("a", 9_999));
-    seen.error(
+    log.add(counted);
+    log.error(db.put(Put::new("", "")));
+    log.error(db.put(Put::new("none", "").ignore_value(true)));
+    log.error(db.put(Put::new("a", "").lease(77)));
+    log.error(db.get_at("a", 9_999));
+    log.error(
         db.txn(
             Txn::new()
                 .and_then(Put::new("d", ""))
                 .and_then(Put::new("d", "")),
         ),
     );
-    seen.say(db.call_unless(Range::new("b"), &|| false)?);
-    let (tell, told) = channel();
+    log.add(db.call_unless(Range::new("b"), &|| false)?);
+    let (sender, receiver) = channel();
     let submitted: Vec<Submission> = (0..40)
         .map(|n| {
-            let (tell, db) = (tell.clone(), db.clone());
-            // it calls libkv, and waits for the answer
+            let (sender, db) = (sender.clone(), db.clone());
+            // the completion calls libkv and waits for the response
             db.clone()
                 .submit(Put::new(format!("s/{n:02}"), ""), move |response| {
                     let read = db.get(format!("s/{n:02}"));
-                    let _ = tell.send((n, response.is_ok(), read.is_ok_and(|kv| kv.is_some())));
+                    let _ = sender.send((n, response.is_ok(), read.is_ok_and(|kv| kv.is_some())));
                 })
         })
         .collect();
-    let mut told: Vec<_> = (0..40)
-        .map(|_| told.recv_timeout(PATIENCE).expect("each is completed"))
+    let mut completed: Vec<_> = (0..40)
+        .map(|_| {
+            receiver
+                .recv_timeout(WAIT_LIMIT)
+                .expect("each is completed")
+        })
         .collect();
-    told.sort_unstable();
-    seen.say(told);
-    seen.say(
+    completed.sort_unstable();
+    log.add(completed);
+    log.add(
         submitted
             .into_iter()
             .map(Submission::cancel)
             .collect::<Vec<_>>(),
     );
-    let (tell, told) = channel();
-    let again = tell.clone();
+    let (sender, receiver) = channel();
+    let again = sender.clone();
     db.submit_all(vec![
         (
             Put::new("together", "1").into(),
-            Box::new(move |response| sent(tell.send(response.is_ok()))),
+            Box::new(move |response| sent(sender.send(response.is_ok()))),
         ),
         (
             Range::new("").into(),
             Box::new(move |response| sent(again.send(response.is_err()))),
         ),
     ]);
-    seen.say((told.recv_timeout(PATIENCE), told.recv_timeout(PATIENCE)));
+    log.add((
+        receiver.recv_timeout(WAIT_LIMIT),
+        receiver.recv_timeout(WAIT_LIMIT),
+    ));
     Ok(())
 }
 
-fn watching(db: &Db, seen: &mut Seen) -> Result<()> {
+fn watching(db: &Db, log: &mut Log) -> Result<()> {
     let start = db.snapshot()?.revision();
     let live = db.watch(Watch::new(KeyRange::prefix("w/")).prev_kv(true))?;
-    seen.say(live.resume_revision() - start);
+    log.add(live.resume_revision() - start);
     db.put(Put::new("w/1", "1"))?;
     db.txn(
         Txn::new()
@@ -154,8 +161,8 @@ fn watching(db: &Db, seen: &mut Seen) -> Result<()> {
     )?;
     db.delete(Delete::new(KeyRange::prefix("w/")))?;
     for _ in 0..3 {
-        let batch = live.next(PATIENCE)?.expect("it happened");
-        seen.say(
+        let batch = live.next(WAIT_LIMIT)?.expect("an event");
+        log.add(
             batch
                 .events
                 .iter()
@@ -169,37 +176,37 @@ fn watching(db: &Db, seen: &mut Seen) -> Result<()> {
                 .collect::<Vec<_>>(),
         );
     }
-    seen.say((live.try_next()?, live.resume_revision() - start));
+    log.add((live.try_next()?, live.resume_revision() - start));
     // descriptor and waker
     let fd = live.fd()?;
-    seen.say((fd >= 0, poll(fd)));
+    log.add((fd >= 0, poll(fd)));
     db.put(Put::new("w/3", "1"))?;
     until("the descriptor is readable", || poll(fd));
-    seen.say(live.next(PATIENCE)?.map(|batch| batch.events.len()));
-    seen.say((live.try_next()?, poll(fd)));
+    log.add(live.next(WAIT_LIMIT)?.map(|batch| batch.events.len()));
+    log.add((live.try_next()?, poll(fd)));
     let mut stream = db.watch(Watch::new("w/4").start_revision(start + 1).no_delete(true))?;
     let writer = db.clone();
     let thread = std::thread::spawn(move || writer.put(Put::new("w/4", "1")));
     let item = block_on(poll_fn(|cx| {
         futures_core::Stream::poll_next(Pin::new(&mut stream), cx)
     }));
-    seen.say(item.transpose()?.map(|batch| batch.events.len()));
+    log.add(item.transpose()?.map(|batch| batch.events.len()));
     thread.join().expect("no panic")?;
-    // the ends
-    seen.error(db.watch(Watch::new(KeyRange::between("b", "a"))));
+    // watchers that end
+    log.error(db.watch(Watch::new(KeyRange::between("b", "a"))));
     let cancelled = db.watch(Watch::new("w/5"))?;
     cancelled.canceller().cancel();
-    seen.error(cancelled.next(PATIENCE));
+    log.error(cancelled.next(WAIT_LIMIT));
     let closed = db.watch(Watch::new("w/5"))?;
     closed.close();
-    seen.error(closed.next(PATIENCE));
+    log.error(closed.next(WAIT_LIMIT));
     Ok(())
 }
 
 /// Whether a descriptor is readable.
 #[expect(
     deprecated,
-    reason = "what must be used instead is unsafe, and the watcher outlives this"
+    reason = "its replacement is unsafe; the watcher outlives this call"
 )]
 fn poll(fd: RawFd) -> bool {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -222,59 +229,59 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     runtime.block_on(future)
 }
 
-fn leases(db: &Db, seen: &mut Seen) -> Result<()> {
-    seen.say(db.lease_grant(LeaseGrant::new(60).id(5))?);
-    seen.error(db.lease_grant(LeaseGrant::new(60).id(5)));
-    seen.say(db.lease_keep_alive(5)?);
-    seen.say(db.lease_keep_alive(6)?);
+fn leases(db: &Db, log: &mut Log) -> Result<()> {
+    log.add(db.lease_grant(LeaseGrant::new(60).id(5))?);
+    log.error(db.lease_grant(LeaseGrant::new(60).id(5)));
+    log.add(db.lease_keep_alive(5)?);
+    log.add(db.lease_keep_alive(6)?);
     db.put(Put::new("l/2", "").lease(5))?;
     db.put(Put::new("l/1", "").lease(5))?;
     let left = db.lease_time_to_live(LeaseTimeToLive::new(5).keys(true))?;
-    seen.say((left.granted_ttl_seconds, left.ttl_seconds > 50, left.keys));
-    seen.say(db.lease_time_to_live(LeaseTimeToLive::new(6).keys(true))?);
-    seen.say(db.lease_list()?);
-    seen.say(db.lease_revoke(5)?);
-    seen.error(db.lease_revoke(5));
+    log.add((left.granted_ttl_seconds, left.ttl_seconds > 50, left.keys));
+    log.add(db.lease_time_to_live(LeaseTimeToLive::new(6).keys(true))?);
+    log.add(db.lease_list()?);
+    log.add(db.lease_revoke(5)?);
+    log.error(db.lease_revoke(5));
     let lease = db.lease(LeaseGrant::new(2).end_with_process(true))?;
     db.put(Put::new("l/3", "").lease(lease.id()))?;
-    // it outlives its TTL twice, and is gone when it is closed
+    // the lease is kept alive for twice its TTL; closing it deletes the key
     std::thread::sleep(Duration::from_millis(4_500));
-    seen.say((
+    log.add((
         lease.ttl_seconds(),
         lease.lost(),
         db.get("l/3")?.is_some(),
         lease.remaining()? > 0,
     ));
     lease.close()?;
-    seen.say(db.get("l/3")?);
-    // its next renewal is far away, so that only the revocation can notify
+    log.add(db.get("l/3")?);
+    // the next renewal is far away, so that only the revocation can notify
     let lost = db.lease(600)?;
-    let (tell, told) = channel();
-    lost.on_lost(move || sent(tell.send(())));
+    let (sender, receiver) = channel();
+    lost.on_lost(move || sent(sender.send(())));
     db.lease_revoke(lost.id())?;
-    seen.say((told.recv_timeout(PATIENCE), lost.lost()));
+    log.add((receiver.recv_timeout(WAIT_LIMIT), lost.lost()));
     let (mut lock, mut other) = (db.lock("lock", 5)?, db.lock("lock", 5)?);
-    lock.acquire(PATIENCE)?;
-    seen.say(other.try_acquire()?);
-    seen.say(
+    lock.acquire(WAIT_LIMIT)?;
+    log.add(other.try_acquire()?);
+    log.add(
         other
             .acquire(Duration::from_millis(100))
             .map_err(|error| error.code()),
     );
     let revision = lock.revision();
-    let waiting = std::thread::spawn(move || other.acquire(PATIENCE).map(|()| other.revision()));
+    let waiting = std::thread::spawn(move || other.acquire(WAIT_LIMIT).map(|()| other.revision()));
     lock.release()?;
-    seen.say(waiting.join().expect("no panic")? > revision);
+    log.add(waiting.join().expect("no panic")? > revision);
     let mut election = db.election("election", 5)?;
-    election.campaign("me", PATIENCE)?;
+    election.campaign("me", WAIT_LIMIT)?;
     election.proclaim("still me")?;
-    seen.say(election.leader()?.map(|kv| kv.value));
+    log.add(election.leader()?.map(|kv| kv.value));
     election.resign()?;
-    seen.say(election.leader()?);
+    log.add(election.leader()?);
     Ok(())
 }
 
-fn the_past(db: &Db, seen: &mut Seen) -> Result<()> {
+fn the_past(db: &Db, log: &mut Log) -> Result<()> {
     let from = db.snapshot()?.revision();
     db.put(Put::new("p/1", "1"))?;
     db.put(Put::new("p/2", "1"))?;
@@ -299,49 +306,49 @@ fn the_past(db: &Db, seen: &mut Seen) -> Result<()> {
     let changes: Vec<Event> = db
         .events(from, 0, KeyRange::prefix("p/"))
         .collect::<Result<_>>()?;
-    seen.say(changes.iter().map(shape).collect::<Vec<_>>());
+    log.add(changes.iter().map(shape).collect::<Vec<_>>());
     let some: Vec<Event> = db
         .events(from + 1, upto - 2, KeyRange::prefix("p/"))
         .collect::<Result<_>>()?;
-    seen.say(some.iter().map(shape).collect::<Vec<_>>());
-    seen.say(db.events(upto, 0, KeyRange::all()).count());
+    log.add(some.iter().map(shape).collect::<Vec<_>>());
+    log.add(db.events(upto, 0, KeyRange::all()).count());
     for key in ["p/1", "p/2", "p/3", "p/4"] {
-        seen.say(db.history(key, 0)?.iter().map(shape).collect::<Vec<_>>());
+        log.add(db.history(key, 0)?.iter().map(shape).collect::<Vec<_>>());
     }
-    seen.say(db.history("p/1", 2)?.len());
+    log.add(db.history("p/1", 2)?.len());
     for (a, b) in [(from, upto), (upto, from), (from + 2, from + 5)] {
-        seen.say(
+        log.add(
             db.diff(a, b, KeyRange::prefix("p/"))?
                 .collect::<Result<Vec<_>>>()?,
         );
     }
-    seen.say(db.diff(2, upto, KeyRange::all())?.count());
-    seen.error(
+    log.add(db.diff(2, upto, KeyRange::all())?.count());
+    log.error(
         db.events(from, upto + 9, KeyRange::all())
             .collect::<Result<Vec<_>>>(),
     );
-    seen.error(db.diff(from, upto + 9, KeyRange::all()));
-    // what a compaction leaves
-    seen.say(db.compact(Compact::new(from + 5).physical(true))?);
-    seen.error(db.compact(from + 5));
-    seen.error(db.compact(upto + 9));
-    seen.error(db.get_at("p/1", from + 4));
-    seen.error(db.watch(Watch::new("p/1").start_revision(from + 4)));
-    seen.error(db.watch(Watch::new("p/1").start_revision(-1)));
-    seen.error(
+    log.error(db.diff(from, upto + 9, KeyRange::all()));
+    // after a compaction
+    log.add(db.compact(Compact::new(from + 5).physical(true))?);
+    log.error(db.compact(from + 5));
+    log.error(db.compact(upto + 9));
+    log.error(db.get_at("p/1", from + 4));
+    log.error(db.watch(Watch::new("p/1").start_revision(from + 4)));
+    log.error(db.watch(Watch::new("p/1").start_revision(-1)));
+    log.error(
         db.events(from + 4, 0, KeyRange::all())
             .collect::<Result<Vec<_>>>(),
     );
-    seen.error(db.txn(Txn::new().and_then(Range::new("p/1").revision(from + 4))));
+    log.error(db.txn(Txn::new().and_then(Range::new("p/1").revision(from + 4))));
     for key in ["p/1", "p/2", "a"] {
-        seen.say(db.history(key, 0)?.iter().map(shape).collect::<Vec<_>>());
+        log.add(db.history(key, 0)?.iter().map(shape).collect::<Vec<_>>());
     }
     let rest: Vec<Event> = db
         .events(from + 5, 0, KeyRange::all())
         .collect::<Result<_>>()?;
-    seen.say(rest.iter().map(shape).collect::<Vec<_>>());
+    log.add(rest.iter().map(shape).collect::<Vec<_>>());
     let status = db.status()?;
-    seen.say((
+    log.add((
         status.revision,
         status.compacted_revision,
         status.keys,
@@ -355,13 +362,13 @@ fn in_memory() -> Db {
     Db::open(":memory:", Options::new().limits(LimitsPreset::Etcd)).expect("a store in memory")
 }
 
-/// A test that has failed listens no more.
-fn sent<T>(told: std::result::Result<(), std::sync::mpsc::SendError<T>>) {
-    let _ = told;
+/// Ignores the error of a send: a test that has failed no longer receives.
+fn sent<T>(result: std::result::Result<(), std::sync::mpsc::SendError<T>>) {
+    let _ = result;
 }
 
-/// Both say the same, line by line.
-fn agree(is: Seen, should: Seen) {
+/// Asserts that both results are the same, line by line.
+fn agree(is: Log, should: Log) {
     for (at, (is, should)) in is.0.iter().zip(&should.0).enumerate() {
         assert_eq!(is, should, "line {at}");
     }
@@ -418,7 +425,8 @@ fn calls_that_a_cluster_does_not_support() {
     );
     let deep = |depth: usize| (0..depth).fold(Txn::new(), |inner, _| Txn::new().and_then(inner));
     assert_eq!(code(db.txn(deep(300)).map(drop)), Code::TooManyOps);
-    db.txn(deep(45)).expect("as deep as may be");
+    db.txn(deep(45))
+        .expect("the greatest depth that is allowed");
 }
 
 #[test]
@@ -444,7 +452,7 @@ fn close_closes_what_was_made_from_the_handle() {
     let thread = std::thread::spawn(move || {
         begun.wait();
         inside
-            .next(PATIENCE)
+            .next(WAIT_LIMIT)
             .map(drop)
             .map_err(|error| error.code())
     });
@@ -453,7 +461,7 @@ fn close_closes_what_was_made_from_the_handle() {
     db.close();
     assert_eq!(thread.join().expect("no panic"), Err(Code::Closed));
     assert_eq!(
-        watcher.next(PATIENCE).map_err(|error| error.code()),
+        watcher.next(WAIT_LIMIT).map_err(|error| error.code()),
         Err(Code::Closed)
     );
     assert_eq!(
@@ -468,22 +476,22 @@ fn close_closes_what_was_made_from_the_handle() {
         db.put(Put::new("a", "2")).map_err(|error| error.code()),
         Err(Code::Closed)
     );
-    let (tell, told) = channel();
+    let (sender, receiver) = channel();
     assert!(
         !db.submit(Range::new("a"), move |response| sent(
-            tell.send(response.is_err())
+            sender.send(response.is_err())
         ))
         .cancel()
     );
-    assert_eq!(told.recv_timeout(PATIENCE), Ok(true));
-    // what it kept alive is given back
+    assert_eq!(receiver.recv_timeout(WAIT_LIMIT), Ok(true));
+    // closing the handle revokes its leases
     until("the lease is revoked", || {
         store.lease_list().is_ok_and(|leases| leases.is_empty())
     });
     drop((watcher, lease, db));
 }
 
-/// Programs in async code call a handle as well: it must not matter which runtime they have.
+/// Async code may call a handle too, in any kind of runtime.
 #[test]
 fn calls_from_inside_a_runtime() {
     let _deadline = deadline();
@@ -502,7 +510,7 @@ fn calls_from_inside_a_runtime() {
             assert!(
                 db.watch(Watch::new("a").start_revision(1))
                     .expect("a watcher")
-                    .next(PATIENCE)
+                    .next(WAIT_LIMIT)
                     .expect("an event")
                     .is_some()
             );
@@ -510,7 +518,7 @@ fn calls_from_inside_a_runtime() {
     }
 }
 
-/// A watcher that nobody reads holds little, and misses nothing when it is read at last.
+/// An unread watcher uses little memory, and delivers every event when it is read.
 #[test]
 fn watcher_that_is_read_late_misses_nothing() {
     let _deadline = deadline();
@@ -527,9 +535,9 @@ fn watcher_that_is_read_late_misses_nothing() {
     for n in 1..EVENTS {
         store.put(Put::new("k", &value[..])).expect("put");
         if n % 10 == 0 {
-            // one that is slow has its pauses, others are not held up by it
+            // the slow watcher is read between pauses; it does not delay other calls
             assert_eq!(
-                slow.next(PATIENCE)
+                slow.next(WAIT_LIMIT)
                     .expect("an event")
                     .map(|batch| batch.revision),
                 Some(first + n / 10 - 1)
@@ -537,14 +545,14 @@ fn watcher_that_is_read_late_misses_nothing() {
             assert!(db.get("k").expect("get").is_some());
         }
     }
-    // longer than a stream is left unread
+    // longer than a stream may stay unread
     std::thread::sleep(Duration::from_millis(1_500));
     for (watcher, from) in [(late, 0), (slow, 9)] {
         for n in from..EVENTS {
             let batch = watcher
-                .next(PATIENCE)
+                .next(WAIT_LIMIT)
                 .expect("an event")
-                .expect("not too late");
+                .expect("in time");
             assert_eq!((batch.revision, batch.events.len()), (first + n, 1));
         }
     }

@@ -1,6 +1,6 @@
 //! A caller's time limit holds on a cluster that does not respond: no request outlives it.
 //!
-//! The limits of the handle itself are so long here that no test could wait for them.
+//! The limits of the handle itself are set to an hour here, so that no test can depend on them.
 
 use std::sync::mpsc::channel;
 use std::thread;
@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use libkv::*;
 
 use crate::proxy::Proxy;
-use libkv_test_support::deadline::{PATIENCE, deadline, until};
+use libkv_test_support::deadline::{WAIT_LIMIT, deadline, until};
 
 const LONG_MS: u64 = 3_600_000;
 const SHORT: Duration = Duration::from_millis(300);
 
-/// A server of ours, and a handle on it through a proxy.
+/// Our server, and a handle that reaches it through a proxy.
 struct Cluster {
     store: Db,
     server: libkv_etcd::Server,
@@ -34,12 +34,12 @@ impl Cluster {
             .and_then(|port| port.parse().ok())
             .expect("host and port");
         let proxy = Proxy::start(port);
-        // no probe ends a silent connection either
-        let patient = Options::new()
+        // no keep-alive probe ends a silent connection either
+        let no_keep_alive = Options::new()
             .request_timeout_ms(LONG_MS)
             .keep_alive_ms(u64::MAX);
-        let db =
-            libkv_etcd::open(proxy.url(), patient.connect_timeout_ms(LONG_MS)).expect("a cluster");
+        let db = libkv_etcd::open(proxy.url(), no_keep_alive.connect_timeout_ms(LONG_MS))
+            .expect("a cluster");
         Cluster {
             store,
             server,
@@ -48,13 +48,13 @@ impl Cluster {
         }
     }
 
-    /// Nothing comes back any more: over the connection in use, or over a new one, which must be
-    /// made first.
+    /// From now on the cluster does not respond. With `cut` the connection in use is closed, so
+    /// that the client must first make a new one.
     fn fall_silent(&self, cut: bool) {
         self.proxy.set_silent(true);
         if cut {
             self.proxy.cut();
-            // a read finds that the connection is lost; a write could still be sent over it
+            // a read notices that the connection is lost; a write could still be sent over it
             let error = self
                 .db
                 .until(Instant::now() + SHORT)
@@ -65,12 +65,13 @@ impl Cluster {
     }
 }
 
-/// What `work` returns, which must come in the time of a test.
+/// Runs `work` and returns its result. Panics if that takes longer than a test may wait.
 fn in_time<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send + 'static) -> T {
-    let (tell, told) = channel();
-    thread::spawn(move || drop(tell.send(work())));
-    told.recv_timeout(PATIENCE)
-        .unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
+    let (sender, receiver) = channel();
+    thread::spawn(move || drop(sender.send(work())));
+    receiver
+        .recv_timeout(WAIT_LIMIT)
+        .unwrap_or_else(|_| panic!("{what}: not within {WAIT_LIMIT:?}"))
 }
 
 #[test]
@@ -92,11 +93,11 @@ fn lock_timeout_limits_each_request() {
 }
 
 #[test]
-fn lock_timeout_ends_a_place_in_the_line_of_a_silent_cluster() {
+fn lock_timeout_ends_a_wait_on_a_silent_cluster() {
     let _deadline = deadline();
     let cluster = Cluster::new();
     let mut holder = cluster.store.lock("held", 60).expect("a lock");
-    holder.acquire(None).expect("it is free");
+    holder.acquire(None).expect("the lock is free");
     let mut lock = cluster.db.lock("held", 60).expect("a lock");
     let waiting = thread::spawn(move || {
         lock.acquire(Duration::from_secs(2))
@@ -109,20 +110,20 @@ fn lock_timeout_ends_a_place_in_the_line_of_a_silent_cluster() {
             .expect("range")
             .count
     };
-    until("it stands in the line", || in_line() == 2);
+    until("the second key is in the queue", || in_line() == 2);
     cluster.fall_silent(false);
     let ended = in_time("acquire", move || waiting.join().expect("no panic"));
     assert_eq!(ended, Err(Code::Timeout));
 }
 
 #[test]
-fn lock_timeout_leaves_the_line_of_a_cluster_that_responds() {
+fn lock_timeout_leaves_the_queue_of_a_cluster_that_responds() {
     let _deadline = deadline();
     let cluster = Cluster::new();
     let mut holder = cluster.store.lock("held", 60).expect("a lock");
-    holder.acquire(None).expect("it is free");
+    holder.acquire(None).expect("the lock is free");
     let mut lock = cluster.db.lock("held", 60).expect("a lock");
-    let error = lock.acquire(SHORT).expect_err("it is held");
+    let error = lock.acquire(SHORT).expect_err("the lock is held");
     let held = format!(
         "held was not acquired within 300 ms; {} has it",
         holder.key().escape_ascii()
@@ -146,14 +147,14 @@ fn lock_timeout_of_zero_takes_a_free_lock() {
     let _deadline = deadline();
     let cluster = Cluster::new();
     let mut lock = cluster.db.lock("free", 60).expect("a lock");
-    lock.acquire(Duration::ZERO).expect("it is free");
+    lock.acquire(Duration::ZERO).expect("the lock is free");
     assert!(
         !cluster
             .db
             .lock("free", 60)
             .expect("a lock")
             .try_acquire()
-            .expect("it responds")
+            .expect("the cluster responds")
     );
 }
 
@@ -172,11 +173,11 @@ fn campaign_timeout_limits_each_request() {
 }
 
 #[test]
-fn leaders_timeout_limits_the_look_at_the_leader() {
+fn leaders_timeout_limits_the_read_of_the_leader() {
     let _deadline = deadline();
     let cluster = Cluster::new();
     let mut leader = cluster.store.election("e", 60).expect("an election");
-    leader.campaign("me", None).expect("no other stands");
+    leader.campaign("me", None).expect("no other candidate");
     let mut leaders = cluster
         .db
         .election("e", 60)
@@ -185,13 +186,20 @@ fn leaders_timeout_limits_the_look_at_the_leader() {
         .expect("a watcher");
     cluster.fall_silent(false);
     let mut leaders = in_time("next", move || {
-        assert_eq!(leaders.next(SHORT).expect("no leader is no error"), None);
+        assert_eq!(
+            leaders
+                .next(SHORT)
+                .expect("having no leader is not an error"),
+            None
+        );
         leaders
     });
     cluster.proxy.set_silent(false);
     cluster.proxy.cut();
     let kv = in_time("next", move || {
-        leaders.next(PATIENCE).expect("the leader that was missed")
+        leaders
+            .next(WAIT_LIMIT)
+            .expect("the leader that was missed")
     });
     assert_eq!(kv.map(|kv| kv.value), Some("me".into()));
 }
@@ -202,11 +210,11 @@ fn deadline_of_a_call_is_timeout_or_unknown_outcome() {
     let cluster = Cluster::new();
     let limited = |cluster: &Cluster| cluster.db.until(Instant::now() + SHORT);
     let db = limited(&cluster);
-    db.put(Put::new("a", "1")).expect("it responds");
+    db.put(Put::new("a", "1")).expect("the cluster responds");
     drop(db);
     assert!(
         !cluster.db.is_closed(),
-        "a handle with a limit ends nothing"
+        "dropping a handle with a deadline leaves the others open"
     );
     cluster.fall_silent(false);
     let code = |what, work: fn(&Db) -> Result<()>| {
@@ -239,28 +247,32 @@ fn deadline_of_a_call_is_timeout_or_unknown_outcome() {
         code("revoke", |db| db.lease_revoke(1).map(drop)),
         Code::UnknownOutcome
     );
-    let (tell, told) = channel();
+    let (sender, receiver) = channel();
     let _submitted = limited(&cluster).submit(Put::new("a", "3"), move |response| {
-        drop(tell.send(response.map(drop)))
+        drop(sender.send(response.map(drop)))
     });
-    let response = told.recv_timeout(PATIENCE).expect("the completion runs");
+    let response = receiver
+        .recv_timeout(WAIT_LIMIT)
+        .expect("the completion runs");
     assert_eq!(response.expect_err("silence").code(), Code::UnknownOutcome);
-    // what cannot be sent is not written
+    // a write that cannot be sent has no unknown outcome
     cluster.fall_silent(true);
     assert_eq!(
         code("put", |db| db.put(Put::new("a", "4")).map(drop)),
         Code::Timeout
     );
-    let (tell, told) = channel();
+    let (sender, receiver) = channel();
     let _submitted = limited(&cluster).submit(Put::new("a", "5"), move |response| {
-        drop(tell.send(response.map(drop)))
+        drop(sender.send(response.map(drop)))
     });
-    let response = told.recv_timeout(PATIENCE).expect("the completion runs");
+    let response = receiver
+        .recv_timeout(WAIT_LIMIT)
+        .expect("the completion runs");
     assert_eq!(response.expect_err("silence").code(), Code::Timeout);
 }
 
 #[test]
-fn write_that_is_interrupted_ends_also_when_it_was_sent() {
+fn write_that_was_sent_can_be_interrupted() {
     let _deadline = deadline();
     let cluster = Cluster::new();
     cluster.fall_silent(false);
@@ -278,10 +290,10 @@ fn write_that_is_interrupted_ends_also_when_it_was_sent() {
     );
 }
 
-/// A lease that is granted after its caller has gone is revoked, so that it does not live for its
+/// A lease that is granted after its caller stopped waiting is revoked at once, not only after its
 /// TTL.
 #[test]
-fn lease_that_is_granted_too_late_is_given_back() {
+fn lease_that_is_granted_too_late_is_revoked() {
     let _deadline = deadline();
     let cluster = Cluster::new();
     for limited in [true, false] {
@@ -299,14 +311,14 @@ fn lease_that_is_granted_too_late_is_given_back() {
                     .map(drop),
                 false => db.call_unless(grant, &|| true).map(drop),
             };
-            granted.expect_err("its answer is held back").code()
+            granted.expect_err("the response is held back").code()
         });
         assert_eq!(code, Code::UnknownOutcome);
-        until("it is granted", || {
+        until("the lease is granted", || {
             cluster.store.lease_list().expect("leases").len() == 1
         });
         cluster.proxy.set_holds_responses(false);
-        until("it is given back", || {
+        until("the lease is revoked", || {
             cluster.store.lease_list().expect("leases").is_empty()
         });
     }

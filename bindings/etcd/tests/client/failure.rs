@@ -1,4 +1,4 @@
-//! What fails: endpoints, connections, whole clusters.
+//! Failures of endpoints, of connections and of whole clusters.
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -12,7 +12,7 @@ use libkv::*;
 
 use crate::proxy::Proxy;
 use crate::{etcd, is_well, open};
-use libkv_test_support::deadline::{PATIENCE, deadline, until};
+use libkv_test_support::deadline::{WAIT_LIMIT, deadline, until};
 use libkv_test_support::dice::Dice;
 use libkv_test_support::etcd::Etcd;
 use libkv_test_support::seed;
@@ -33,7 +33,7 @@ fn port(server: &libkv_etcd::Server) -> u16 {
 fn refused(address: &str, options: Options) -> Error {
     libkv_etcd::open(address, options)
         .map(drop)
-        .expect_err("it cannot be opened")
+        .expect_err("the cluster cannot be opened")
 }
 
 #[test]
@@ -42,16 +42,16 @@ fn endpoints_are_named_with_their_reasons() {
     let gone = TcpListener::bind(("127.0.0.1", 0))
         .expect("a port")
         .local_addr()
-        .expect("it is bound");
+        .expect("an address");
     let silent = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-    let silent_at = silent.local_addr().expect("it is bound");
+    let silent_at = silent.local_addr().expect("an address");
     let rude = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-    let rude_at = rude.local_addr().expect("it is bound");
+    let rude_at = rude.local_addr().expect("an address");
     thread::spawn(move || {
         for stream in rude.incoming() {
             let mut stream = stream.expect("a connection");
-            std::io::Write::write_all(&mut stream, b"HTTP/1.1 200 OK\r\n\r\n").expect("it listens");
-            // closed at once it would be cut, which is another reason
+            std::io::Write::write_all(&mut stream, b"HTTP/1.1 200 OK\r\n\r\n").expect("sent");
+            // a connection closed at once would be reported as cut
             let _ = std::io::copy(&mut stream, &mut std::io::sink());
         }
     });
@@ -71,7 +71,7 @@ fn endpoints_are_named_with_their_reasons() {
     ] {
         assert!(message.contains(&part), "{part} in {message}");
     }
-    assert!(begun.elapsed() < PATIENCE);
+    assert!(begun.elapsed() < WAIT_LIMIT);
 }
 
 #[test]
@@ -96,8 +96,8 @@ fn options_of_the_wrong_kind_are_refused_by_name() {
     }
 }
 
-/// The write of a lost answer is not known to have been done, and is not done twice; a read is
-/// asked again.
+/// If the response of a write is lost, its outcome is unknown, and it is not sent again. A read is
+/// sent again.
 #[test]
 fn response_that_is_lost_is_an_unknown_outcome() {
     let _deadline = deadline();
@@ -119,13 +119,13 @@ fn response_that_is_lost_is_an_unknown_outcome() {
         .into(),
         LeaseRevoke { id: 7 }.into(),
     ] {
-        // the connection before was lost, and the next one must be proven first
+        // the previous connection was lost: a read proves that there is a new one
         proxy.set_loses_responses(false);
         db.get("key").expect("get");
         proxy.set_loses_responses(true);
         let error = db
             .call_unless(request.clone(), &|| false)
-            .expect_err("its answer is lost");
+            .expect_err("the response is lost");
         assert_eq!(error.code(), Code::UnknownOutcome, "{request:?}: {error}");
         assert!(
             error
@@ -150,8 +150,8 @@ fn response_that_is_lost_is_an_unknown_outcome() {
     assert!(read.join().expect("no panic").expect("get").is_some());
 }
 
-/// What was never sent is told apart from what may have been: it is tried again, and can be taken
-/// back.
+/// A request that was never sent is distinguished from one that may have been sent: it is tried
+/// again, and it can be cancelled.
 #[test]
 fn cluster_that_is_unreachable_for_a_while() {
     let _deadline = deadline();
@@ -171,15 +171,15 @@ fn cluster_that_is_unreachable_for_a_while() {
             .is_err_and(|e| e.code() == Code::Unavailable)
     });
     let before = store.status().expect("status").revision;
-    let (tell, told) = channel();
-    let taken_back = db.submit(Put::new("a", "1"), move |response| {
-        drop(tell.send(response.map(drop)))
+    let (sender, receiver) = channel();
+    let cancelled = db.submit(Put::new("a", "1"), move |response| {
+        drop(sender.send(response.map(drop)))
     });
-    let (tell_other, told_other) = channel();
+    let (other_sender, other_receiver) = channel();
     let _waits = db.submit(Put::new("a", "2"), move |response| {
-        drop(tell_other.send(response.map(drop)))
+        drop(other_sender.send(response.map(drop)))
     });
-    assert!(taken_back.cancel());
+    assert!(cancelled.cancel());
     assert_eq!(
         db.call_unless(Put::new("a", "3"), &|| true)
             .expect_err("interrupted")
@@ -194,20 +194,20 @@ fn cluster_that_is_unreachable_for_a_while() {
     );
     let port = address.strip_prefix("http://").expect("plain");
     let server = libkv_etcd::serve(&store, port).expect("the same port again");
-    told_other
-        .recv_timeout(PATIENCE)
-        .expect("it is completed")
-        .expect("and was written");
+    other_receiver
+        .recv_timeout(WAIT_LIMIT)
+        .expect("the completion runs")
+        .expect("the write succeeded");
     assert!(
-        told.recv().is_err(),
-        "what was taken back is never completed"
+        receiver.recv().is_err(),
+        "the completion of a cancelled request never runs"
     );
-    let kv = store.get("a").expect("get").expect("it was put");
+    let kv = store.get("a").expect("get").expect("the key exists");
     assert_eq!((kv.value, kv.mod_revision), ("2".into(), before + 1));
     let mut last = None;
     while last != Some(before + 1) {
         last = watcher
-            .next(PATIENCE)
+            .next(WAIT_LIMIT)
             .expect("an event")
             .map(|batch| batch.revision);
         assert!(last.is_some_and(|revision| revision <= before + 1));
@@ -215,7 +215,7 @@ fn cluster_that_is_unreachable_for_a_while() {
     drop(server);
 }
 
-/// A time-out is of what was asked: a read has not been answered, a write may have been done.
+/// When an endpoint stops responding, requests and watches move to another one.
 #[test]
 fn endpoint_that_stops_responding_is_left() {
     let _deadline = deadline();
@@ -241,27 +241,34 @@ fn endpoint_that_stops_responding_is_left() {
             .revision;
         assert!(
             db.get("a")
-                .expect("the read is asked again elsewhere")
+                .expect("the read is sent again to another endpoint")
                 .is_some()
         );
         assert!(other.accepted() > before);
-        let batch = watcher.next(PATIENCE).expect("an event").expect("in time");
+        let batch = watcher
+            .next(WAIT_LIMIT)
+            .expect("an event")
+            .expect("in time");
         assert_eq!(batch.revision, revision);
         silent.set_silent(false);
         silent.cut();
-        // so that the next round's is the one in use: it has more connections
+        // the next round takes the endpoint with more connections as the one in use: raise its
+        // number
         while other.accepted() <= silent.accepted() {
             let _ = std::net::TcpStream::connect(other.url().trim_start_matches("http://"));
             thread::sleep(Duration::from_millis(10));
         }
         db.put(Put::new("b", "")).expect("put");
-        watcher.next(PATIENCE).expect("an event").expect("in time");
+        watcher
+            .next(WAIT_LIMIT)
+            .expect("an event")
+            .expect("in time");
     }
     assert!(!lease.lost());
     until("the lease is renewed", || {
         lease.remaining().is_ok_and(|seconds| seconds > 1)
     });
-    // nobody at all
+    // no endpoint responds
     proxies.iter().for_each(|proxy| proxy.set_silent(true));
     let short = Options::new()
         .request_timeout_ms(1_000)
@@ -293,16 +300,22 @@ fn request_without_a_response_times_out() {
     );
 }
 
-/// What happened to one key at each revision.
+/// The event of each revision: its kind and its key.
 type Events = BTreeMap<Revision, (EventKind, Vec<u8>)>;
 
-/// Follows until `upto`; each revision must come once, and in order.
-fn follow(watcher: Watcher, upto: Arc<AtomicBool>, end: Vec<u8>) -> Events {
+/// Reads events until one of the key `end`. Each revision must come once, and in order. After
+/// `ended` is set the next event must come in time.
+fn follow(watcher: Watcher, ended: Arc<AtomicBool>, end: Vec<u8>) -> Events {
     let mut seen = Events::new();
     loop {
-        let batch = watcher.next(PATIENCE).expect("it goes on over everything");
+        let batch = watcher
+            .next(WAIT_LIMIT)
+            .expect("the watcher survives every failure");
         let Some(batch) = batch else {
-            assert!(!upto.load(Ordering::SeqCst), "the last event does not come");
+            assert!(
+                !ended.load(Ordering::SeqCst),
+                "the last event does not come"
+            );
             continue;
         };
         assert!(
@@ -321,7 +334,7 @@ fn follow(watcher: Watcher, upto: Arc<AtomicBool>, end: Vec<u8>) -> Events {
     }
 }
 
-/// The events of the whole store by its own record.
+/// All events after this revision, from the history of the store.
 fn record(db: &Db, after: Revision) -> Events {
     let events = db
         .events(after, 0, KeyRange::all())
@@ -331,9 +344,8 @@ fn record(db: &Db, after: Revision) -> Events {
         .collect()
 }
 
-/// Three members; the one that is spoken to is killed and started again, while a client writes,
-/// watches and keeps a lease: nothing acknowledged is lost, no event is lost or comes twice, the
-/// lease lives.
+/// The member in use, of three, is killed and restarted while a client writes, watches and keeps a
+/// lease alive. No acknowledged write is lost, each event comes once, and the lease survives.
 #[test]
 fn endpoint_in_use_is_killed() {
     let _deadline = deadline();
@@ -359,9 +371,9 @@ fn endpoint_in_use_is_killed() {
         move || follow(watcher, ended, b"end".to_vec())
     });
     let acknowledged = Arc::new(AtomicUsize::new(0));
-    let writes_go_on = || {
+    let writes_continue = || {
         let before = acknowledged.load(Ordering::SeqCst);
-        until("writes go on", || {
+        until("writes continue", || {
             acknowledged.load(Ordering::SeqCst) > before + 20
         });
     };
@@ -370,20 +382,20 @@ fn endpoint_in_use_is_killed() {
         move || write_until(&db, &ended, &acknowledged)
     });
     for round in 0..4 {
-        let current = db.status().expect("somebody answers").store_id;
+        let current = db.status().expect("a member responds").store_id;
         let number = ids.iter().position(|id| *id == current).expect("a member");
         println!("round {round}: member {number} is killed");
         members.kill(number);
-        until("another one is spoken to", || {
+        until("another member is in use", || {
             db.status().is_ok_and(|status| status.store_id != current)
         });
-        // sometimes it is back before there is another leader
+        // sometimes the member restarts before another leader is elected
         if dice.below(2) == 0 {
-            writes_go_on();
+            writes_continue();
         }
         members.restart(number);
-        until("it is back", || is_well(&urls[number]));
-        writes_go_on();
+        until("the member responds again", || is_well(&urls[number]));
+        writes_continue();
     }
     ended.store(true, Ordering::SeqCst);
     let (written, unknown) = writer.join().expect("no panic");
@@ -408,7 +420,8 @@ fn endpoint_in_use_is_killed() {
     assert!(db.get("leased").expect("get").is_none());
 }
 
-/// Puts keys one after the other; answers those that were acknowledged, with their revisions.
+/// Puts keys one after the other. Returns those that were acknowledged, with their revisions, and
+/// the number of unknown outcomes.
 fn write_until(
     db: &Db,
     ended: &AtomicBool,
@@ -434,7 +447,7 @@ fn write_until(
     (written, unknown)
 }
 
-/// Connections are cut at random while one watches: every revision comes once.
+/// Connections are cut at random while watchers run: every revision comes once.
 fn cut_at_random(port: u16, direct: &Db) {
     let mut dice = Dice(seed());
     let proxy = Proxy::start(port);
@@ -454,8 +467,8 @@ fn cut_at_random(port: u16, direct: &Db) {
         let (direct, ended) = (direct.clone(), ended.clone());
         move || write_until(&direct, &ended, &AtomicUsize::new(0))
     });
-    // how often the client connects again in this time depends on the machine
-    let (mut cuts, limit) = (0, Instant::now() + PATIENCE);
+    // the number of reconnections in this time depends on the machine
+    let (mut cuts, limit) = (0, Instant::now() + WAIT_LIMIT);
     while (cuts < 40 || proxy.accepted() <= 10) && Instant::now() < limit {
         thread::sleep(Duration::from_millis(dice.below(120)));
         proxy.cut();
@@ -488,8 +501,8 @@ fn connections_to_a_server_of_ours_are_cut() {
     cut_at_random(port(&server), &store);
 }
 
-/// A watcher whose place is compacted away while it has no connection learns of it, with the
-/// revision.
+/// If the position of a disconnected watcher is compacted, the watcher returns `compacted` with
+/// the revision.
 #[test]
 fn watch_that_was_compacted_while_disconnected() {
     let _deadline = deadline();
@@ -508,13 +521,15 @@ fn watch_that_was_compacted_while_disconnected() {
         .expect("compacted");
     let _server = libkv_etcd::serve(&store, address.strip_prefix("http://").expect("plain"))
         .expect("the port again");
-    let error = watcher.next(PATIENCE).expect_err("it has missed something");
+    let error = watcher
+        .next(WAIT_LIMIT)
+        .expect_err("it has missed an event");
     assert_eq!((error.code(), error.revision()), (Code::Compacted, Some(4)));
     let next = db
         .watch(Watch::new("a").start_revision(4))
         .expect("a watcher");
     assert_eq!(
-        next.next(PATIENCE)
+        next.next(WAIT_LIMIT)
             .expect("an event")
             .map(|batch| batch.revision),
         Some(4)
@@ -523,7 +538,7 @@ fn watch_that_was_compacted_while_disconnected() {
 
 /// A watcher of a quiet key continues after a restart although a compaction has passed the revision
 /// of its start.
-fn quiet_watcher_goes_on(db: &Db, direct: impl Fn() -> Db, restart: impl FnOnce()) {
+fn quiet_watcher_continues(db: &Db, direct: impl Fn() -> Db, restart: impl FnOnce()) {
     let watcher = db.watch(Watch::new("quiet")).expect("a watcher");
     let store = direct();
     let written = (0..20)
@@ -535,7 +550,7 @@ fn quiet_watcher_goes_on(db: &Db, direct: impl Fn() -> Db, restart: impl FnOnce(
         })
         .max();
     let written = written.expect("some");
-    until("it learns how far it has come", || {
+    until("the watcher gets a progress report", || {
         assert_eq!(watcher.try_next().expect("no end"), None);
         watcher.resume_revision() > written
     });
@@ -546,8 +561,8 @@ fn quiet_watcher_goes_on(db: &Db, direct: impl Fn() -> Db, restart: impl FnOnce(
     restart();
     let put = direct().put(Put::new("quiet", "1")).expect("put").revision;
     let batch = watcher
-        .next(PATIENCE)
-        .expect("it has missed nothing")
+        .next(WAIT_LIMIT)
+        .expect("no missed event")
         .expect("in time");
     assert_eq!(batch.revision, put);
 }
@@ -586,11 +601,11 @@ fn watcher_without_events_asks_for_progress() {
         println!("not run: a server of version {version} gets no progress requests");
         return;
     }
-    // a third of the time without a message
+    // it requests progress after a third of this time without a message
     let options = Options::new().keep_alive_ms(300);
     let db = libkv_etcd::open(format!("http://{address}"), options).expect("a cluster");
     let mut again = None;
-    quiet_watcher_goes_on(
+    quiet_watcher_continues(
         &db,
         || store.clone(),
         || {
@@ -611,10 +626,10 @@ fn watcher_of_an_old_etcd_waits_for_its_progress_reports() {
     until("etcd responds", || is_well(&url));
     let open = || libkv_etcd::open(&url, Options::new()).expect("a cluster");
     let db = open();
-    quiet_watcher_goes_on(&db, open, || {
+    quiet_watcher_continues(&db, open, || {
         members.kill(0);
         members.restart(0);
-        until("it is back", || is_well(&url));
+        until("etcd responds again", || is_well(&url));
     });
 }
 
@@ -624,19 +639,22 @@ fn watch_that_no_endpoint_creates_returns_the_reason() {
     let Some(program) = etcd() else { return };
     let mut members = Etcd::start_with(&program, "leaderless", 3, &[]);
     let url = members.member_url(0);
-    // one of three has no leader, and says so of every watch
+    // a single member of three has no leader, and refuses every watch for that reason
     members.kill(1);
     members.kill(2);
     let options = Options::new().request_timeout_ms(1_500);
-    let mut said = String::new();
-    until("it notices", || {
-        let db = libkv_etcd::open(&url, options.clone()).expect("it responds");
+    let mut message = String::new();
+    until("the member has no leader", || {
+        let db = libkv_etcd::open(&url, options.clone()).expect("the member responds");
         let made = db.watch(Watch::new("a")).map(drop);
-        said = made
+        message = made
             .err()
             .map(|error| format!("{} {}", error.code(), error.message()))
             .unwrap_or_default();
-        said.starts_with("timeout")
+        message.starts_with("timeout")
     });
-    assert!(said.contains(&url) && said.contains("no leader"), "{said}");
+    assert!(
+        message.contains(&url) && message.contains("no leader"),
+        "{message}"
+    );
 }

@@ -1,4 +1,4 @@
-//! A cluster's handle, driven against real etcd members and against a server of ours.
+//! The client of a cluster, tested on real members of etcd and on our server.
 
 mod calls;
 mod deadline;
@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use libkv::{Db, Options};
 use libkv_test_support::etcd::{self, Etcd};
 
-/// The program `etcd`; none, and a line that says so, if it cannot be had.
+/// The program `etcd`. If it is not available, prints a line `not run: …` and returns `None`.
 fn etcd() -> Option<PathBuf> {
     static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     match PROGRAM.get_or_init(etcd::program) {
@@ -29,7 +29,7 @@ fn open(etcd: &Etcd) -> Db {
     libkv_etcd::open(etcd.url(), Options::new()).expect("the cluster opens")
 }
 
-/// Whether a member responds, with a leader.
+/// Whether a member responds and has a leader.
 fn is_well(url: &str) -> bool {
     let options = Options::new()
         .connect_timeout_ms(1_000)

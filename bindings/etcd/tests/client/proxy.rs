@@ -1,4 +1,4 @@
-//! A proxy of TCP that fails as it is told.
+//! A TCP proxy that can cut connections, and lose or delay bytes.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
-/// Stands before a port of loopback.
+/// Forwards connections to a port of loopback.
 pub struct Proxy {
     port: u16,
     shared: Arc<Shared>,
@@ -16,11 +16,11 @@ pub struct Proxy {
 #[derive(Default)]
 struct Shared {
     open: Mutex<Vec<TcpStream>>,
-    /// Nothing goes through any more, and nothing is said about it.
+    /// Bytes are dropped; the connections stay open.
     silent: AtomicBool,
-    /// What the server answers is lost, and the connection with it.
+    /// The next response is lost, and its connection is closed.
     loses_responses: AtomicBool,
-    /// Responses are kept here.
+    /// Responses are held back.
     holds_responses: AtomicBool,
     ended: AtomicBool,
     accepted: AtomicUsize,
@@ -43,7 +43,7 @@ impl Shared {
             {
                 thread::sleep(Duration::from_millis(5));
             }
-            // what is read in silence is lost
+            // a silent proxy drops what it reads
             if !self.silent.load(Ordering::SeqCst) && to.write_all(&buffer[..len]).is_err() {
                 break;
             }
@@ -53,7 +53,7 @@ impl Shared {
 }
 
 impl Proxy {
-    /// Before this port.
+    /// A proxy of this port.
     pub fn start(target: u16) -> Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port on loopback");
         let port = listener.local_addr().expect("it is bound").port();
@@ -81,12 +81,12 @@ impl Proxy {
         Proxy { port, shared }
     }
 
-    /// Where it listens.
+    /// The URL on which the proxy listens.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// How many connections came.
+    /// The number of connections that were accepted.
     pub fn accepted(&self) -> usize {
         self.shared.accepted.load(Ordering::SeqCst)
     }
@@ -98,17 +98,17 @@ impl Proxy {
         }
     }
 
-    /// Lets nothing through any more, or again.
+    /// Whether all bytes are dropped.
     pub fn set_silent(&self, silent: bool) {
         self.shared.silent.store(silent, Ordering::SeqCst);
     }
 
-    /// Keeps all responses, until it passes them on again.
+    /// Whether responses are held back. They are forwarded when this is switched off.
     pub fn set_holds_responses(&self, holds: bool) {
         self.shared.holds_responses.store(holds, Ordering::SeqCst);
     }
 
-    /// Loses the next answer, and the connection with it; until it is told otherwise.
+    /// Whether the next response on each connection is lost, and the connection closed.
     pub fn set_loses_responses(&self, loses: bool) {
         self.shared.loses_responses.store(loses, Ordering::SeqCst);
     }

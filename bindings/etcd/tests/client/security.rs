@@ -7,10 +7,10 @@ use libkv::*;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 use crate::{etcd, is_well, scratch};
-use libkv_test_support::deadline::{PATIENCE, deadline, until};
+use libkv_test_support::deadline::{WAIT_LIMIT, deadline, until};
 use libkv_test_support::etcd::Etcd;
 
-/// An authority, with whatever it signs in a folder.
+/// A certificate authority. It writes what it signs to a folder.
 struct Authority {
     dir: PathBuf,
     issuer: Issuer<'static, KeyPair>,
@@ -37,7 +37,7 @@ impl Authority {
         self.dir.join("ca.pem")
     }
 
-    /// A certificate for these names; answers its file and that of its key.
+    /// Signs a certificate for these names. Returns its file and the file of its key.
     fn sign(&self, file: &str, names: &[&str], expired: bool) -> (PathBuf, PathBuf) {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(names).expect("names");
@@ -72,15 +72,15 @@ fn with_tls(program: &Path, name: &str, (cert, key): &(PathBuf, PathBuf), more: 
     Etcd::start_unready(program, name, 1, "https", &flags)
 }
 
-fn patient(address: &str, options: &Options) -> Db {
+fn open_when_ready(address: &str, options: &Options) -> Db {
     let mut db = None;
-    until("etcd answers over TLS", || {
+    until("etcd responds over TLS", || {
         db = libkv_etcd::open(address, options.clone())
             .ok()
             .filter(|db| db.get("a").is_ok());
         db.is_some()
     });
-    db.expect("it was just opened")
+    db.expect("opened above")
 }
 
 fn reason(address: &str, options: Options) -> String {
@@ -105,16 +105,16 @@ fn tls_server_certificate_is_verified() {
     let members = with_tls(&program, "tls", &good, &[]);
     let url = members.member_url(0);
     let trusting = Options::new().tls_ca(authority.ca());
-    let db = patient(&url, &trusting);
+    let db = open_when_ready(&url, &trusting);
     db.put(Put::new("a", "1")).expect("put");
     let watcher = db
         .watch(Watch::new("a").start_revision(1))
         .expect("a watcher");
-    assert!(watcher.next(PATIENCE).expect("an event").is_some());
-    // by name, by the scheme that leaves it to the options, and by another name
-    patient(&format!("https://localhost:{}", members.port(0)), &trusting);
-    patient(&format!("etcd://127.0.0.1:{}", members.port(0)), &trusting);
-    patient(&url, &trusting.clone().tls_server_name("localhost"));
+    assert!(watcher.next(WAIT_LIMIT).expect("an event").is_some());
+    // by host name, with the scheme etcd:// (the options decide on TLS), and with another name
+    open_when_ready(&format!("https://localhost:{}", members.port(0)), &trusting);
+    open_when_ready(&format!("etcd://127.0.0.1:{}", members.port(0)), &trusting);
+    open_when_ready(&url, &trusting.clone().tls_server_name("localhost"));
     let wrong = reason(&url, trusting.clone().tls_server_name("elsewhere"));
     assert!(
         wrong.contains("its certificate is not for elsewhere, but for"),
@@ -133,7 +133,7 @@ fn tls_server_certificate_is_verified() {
 
     let expired = authority.sign("expired", &["127.0.0.1"], true);
     let members = with_tls(&program, "tls-expired", &expired, &[]);
-    until("it has expired", || {
+    until("the certificate is found to be expired", || {
         reason(&members.member_url(0), trusting.clone()).contains("its certificate has expired")
     });
     drop(members);
@@ -141,7 +141,7 @@ fn tls_server_certificate_is_verified() {
     let members = Etcd::start(&program, "plain");
     let address = format!("https://127.0.0.1:{}", members.port(0));
     let plain = reason(&address, trusting);
-    assert!(plain.contains("it may not speak TLS"), "{plain}");
+    assert!(plain.contains("it may not use TLS"), "{plain}");
 }
 
 #[test]
@@ -163,13 +163,13 @@ fn tls_client_certificate_is_sent() {
     let url = members.member_url(0);
     let trusting = Options::new().tls_ca(authority.ca());
     let with = |(cert, key): (PathBuf, PathBuf)| trusting.clone().tls_cert(cert).tls_key(key);
-    patient(&url, &with(authority.sign("client", &["client"], false)));
+    open_when_ready(&url, &with(authority.sign("client", &["client"], false)));
     assert!(reason(&url, trusting.clone()).contains("options tls_cert and tls_key"));
     assert!(
         reason(&url, with(other.sign("client", &["client"], false)))
             .contains("refuses this client's certificate")
     );
-    // files that are not what they should be
+    // wrong files
     let refused = |options: Options| {
         let error = libkv_etcd::open(&url, options)
             .map(drop)
@@ -188,7 +188,7 @@ fn tls_client_certificate_is_sent() {
 
 /// Runs etcd's own shell client.
 fn etcdctl(members: &Etcd, words: &[&str]) {
-    let program = etcd().expect("it is there").with_file_name("etcdctl");
+    let program = etcd().expect("the program etcd").with_file_name("etcdctl");
     let done = std::process::Command::new(program)
         .env("ETCDCTL_API", "3")
         .args(["--endpoints", &members.member_url(0)])
@@ -208,7 +208,7 @@ fn users_and_passwords() {
     let Some(program) = etcd() else { return };
     let mut members = Etcd::start(&program, "auth");
     let options = Options::new().user("root").password("secret");
-    // where nobody is asked, it does no harm
+    // while authentication is off, a user and a password have no effect
     libkv_etcd::open(members.member_url(0), options.clone())
         .expect("a cluster")
         .put(Put::new("a", "0"))
@@ -239,7 +239,7 @@ fn users_and_passwords() {
     };
     for options in [
         Options::new().user("root").password("wrong"),
-        Options::new().user("nobody").password("secret"),
+        Options::new().user("unknown").password("secret"),
     ] {
         let error = error(options);
         assert_eq!(error.code(), Code::Unauthenticated, "{error}");
@@ -248,9 +248,9 @@ fn users_and_passwords() {
             "{error}"
         );
     }
-    let nobody = libkv_etcd::open(&url, Options::new()).expect("anybody may connect");
+    let anonymous = libkv_etcd::open(&url, Options::new()).expect("connecting needs no user");
     assert_eq!(
-        nobody.get("a").expect_err("without a user").code(),
+        anonymous.get("a").expect_err("without a user").code(),
         Code::Unauthenticated
     );
     let root = libkv_etcd::open(&url, options).expect("a cluster");
@@ -280,7 +280,7 @@ fn users_and_passwords() {
             .expect("get")
             .is_some()
     );
-    // the end of a key's history is found by a watch of all keys
+    // the history of a key needs a watch of all keys
     reader.put(Put::new("r/2", "1")).expect("put");
     let refused = reader
         .history("r/1", 0)
@@ -294,17 +294,20 @@ fn users_and_passwords() {
         .watch(Watch::new(KeyRange::prefix("r/")))
         .expect("a watcher");
     let lease = reader.lease(5).expect("a lease");
-    // a new password, which is the old one: tokens die
+    // setting a password, even the same one, invalidates the tokens
     change_password(&members);
     reader.put(Put::new("r/1", "2")).expect("with a new token");
     assert!(reader.watch(Watch::new("r/2")).is_ok());
-    // tokens live in memory only
+    // a restart invalidates the tokens: etcd keeps them only in memory
     members.kill(0);
     members.restart(0);
-    until("it is back", || is_well_with(&url));
+    until("etcd responds again", || is_well_with(&url));
     reader.put(Put::new("r/1", "3")).expect("with a new token");
     for value in ["2", "3"] {
-        let batch = watcher.next(PATIENCE).expect("an event").expect("in time");
+        let batch = watcher
+            .next(WAIT_LIMIT)
+            .expect("an event")
+            .expect("in time");
         assert_eq!(batch.events[0].kv.value, value);
     }
     assert!(!lease.lost());
@@ -318,11 +321,11 @@ fn is_well_with(url: &str) -> bool {
     libkv_etcd::open(url, options).is_ok_and(|db| db.get("a").is_ok()) || is_well(url)
 }
 
-/// Gives the user `reader` the password that it has.
+/// Sets the password of the user `reader` to the same value.
 fn change_password(members: &Etcd) {
     use std::io::Write;
     use std::process::{Command, Stdio};
-    let program = etcd().expect("it is there").with_file_name("etcdctl");
+    let program = etcd().expect("the program etcd").with_file_name("etcdctl");
     let mut child = Command::new(program)
         .env("ETCDCTL_API", "3")
         .args([

@@ -7,7 +7,7 @@ use libkv_test_support::http::{Http, HttpResponse};
 use libkv_test_support::served::Served;
 use serde_json::{Value, json};
 
-/// Asks with these headers.
+/// Sends a request with these headers.
 fn with_headers(
     address: &str,
     method: &str,
@@ -20,9 +20,10 @@ fn with_headers(
     http.response(true).expect("a response")
 }
 
-/// A browser sends a simple POST of any page, and only its response is kept from the page.
+/// A browser sends a simple POST from any page; it only hides the response from the page. So the
+/// server must refuse the request itself.
 #[test]
-fn foreign_origin_is_refused_before_its_request_is_carried_out() {
+fn foreign_origin_is_refused_before_its_request_runs() {
     let _deadline = deadline();
     let served = Served::start("gateway-origin");
     let put = |headers: &[&str]| {
@@ -107,7 +108,7 @@ fn allowed_origin_is_named_in_the_response() {
             assert_eq!(response.header(name), Some(should), "{method} {path}");
         }
     }
-    let response = Http::to(&served.url()).ask("GET", "/version", b"");
+    let response = Http::to(&served.url()).call("GET", "/version", b"");
     assert_eq!(
         (
             response.status,
@@ -124,7 +125,7 @@ fn host_that_is_not_in_the_whitelist_is_misdirected() {
         let how = Serve::new("127.0.0.1:0").host_whitelist(hosts.iter().copied());
         let served = Served::with("gateway-hosts", Options::new(), how);
         for path in ["/version", "/metrics", "/health"] {
-            let response = Http::to(&served.url()).ask("GET", path, b"");
+            let response = Http::to(&served.url()).call("GET", path, b"");
             assert_eq!(response.status, status, "{hosts:?} {path}");
             assert_eq!(
                 response.text().contains("--host-whitelist"),
@@ -132,7 +133,7 @@ fn host_that_is_not_in_the_whitelist_is_misdirected() {
                 "{hosts:?} {path}"
             );
         }
-        let put = Http::to(&served.url()).ask("POST", "/v3/kv/put", br#"{"key":"aw=="}"#);
+        let put = Http::to(&served.url()).call("POST", "/v3/kv/put", br#"{"key":"aw=="}"#);
         assert_eq!(put.status, status);
         let revision = if status == 200 { 2 } else { 1 };
         assert_eq!(

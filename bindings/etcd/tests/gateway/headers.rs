@@ -9,7 +9,7 @@ use serde_json::Value;
 fn timeout_header_that_is_invalid_is_refused() {
     let _deadline = deadline();
     let served = Served::start("gateway-time");
-    for (time, status, said) in [
+    for (time, status, message) in [
         ("1S", 200, None),
         ("x", 400, Some("invalid grpc-timeout: x")),
     ] {
@@ -24,10 +24,10 @@ fn timeout_header_that_is_invalid_is_refused() {
         let body: Value = serde_json::from_slice(&response.body).expect("JSON");
         assert_eq!(
             (response.status, body["message"].as_str()),
-            (status, said),
+            (status, message),
             "{time}"
         );
-        assert_eq!(body["code"].as_i64(), said.map(|_| 3), "{time}");
+        assert_eq!(body["code"].as_i64(), message.map(|_| 3), "{time}");
     }
 }
 

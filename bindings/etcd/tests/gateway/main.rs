@@ -1,5 +1,5 @@
-//! The JSON gateway (contract 15): each request is asked of our server and of a real etcd 3.5.1,
-//! and both must return what is here.
+//! The JSON gateway (contract 15): each request is sent to our server and to a real etcd 3.5.1, and
+//! both must return the response in the table.
 
 mod browsers;
 mod headers;
@@ -10,7 +10,7 @@ mod tls;
 
 use serde_json::Value;
 
-/// A line of JSON without what differs between servers; anything else as it is.
+/// A line of JSON without the ids of servers; any other line unchanged.
 fn without_ids(line: &str) -> String {
     let Ok(mut value) = serde_json::from_str::<Value>(line) else {
         return line.to_string();

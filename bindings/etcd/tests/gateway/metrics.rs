@@ -9,7 +9,7 @@ use libkv_test_support::etcd::{self, Etcd};
 use libkv_test_support::http::Http;
 use libkv_test_support::served::Served;
 
-/// Series whose values depend on what clients did and on nothing else.
+/// Series whose values depend only on the requests of clients.
 const COUNTED: &[&str] = &[
     "etcd_mvcc_put_total",
     "etcd_mvcc_delete_total",
@@ -29,8 +29,8 @@ const NAMED: &[&str] = &[
     "os_fd_limit",
 ];
 
-/// Requests that are counted.
-fn be_counted(address: &str) {
+/// Sends the requests that the metrics count.
+fn send_counted(address: &str) {
     let txn = r#"{"success":[{"request_put":{"key":"YQ=="}},{"request_range":{"key":"Yg=="}},
         {"request_txn":{"success":[{"request_delete_range":{"key":"Yg=="}}]}}]}"#;
     for (path, body) in [
@@ -45,13 +45,13 @@ fn be_counted(address: &str) {
         ("lease/keepalive", r#"{"ID":7}{"ID":9}{"ID":7}"#),
         ("lease/revoke", r#"{"ID":7}"#),
     ] {
-        Http::to(address).ask("POST", &format!("/v3/{path}"), body.as_bytes());
+        Http::to(address).call("POST", &format!("/v3/{path}"), body.as_bytes());
     }
 }
 
-/// The lines of `/metrics` with these series, of some methods only.
+/// The lines of `/metrics` with these series, for some methods.
 fn counted(address: &str) -> Vec<String> {
-    let text = Http::to(address).ask("GET", "/metrics", b"").text();
+    let text = Http::to(address).call("GET", "/metrics", b"").text();
     let is_of = |line: &str, series: &[&str]| {
         let name = line.split(['{', ' ']).next().unwrap_or_default();
         let is = |series: &&str| {
@@ -73,7 +73,7 @@ fn counted(address: &str) -> Vec<String> {
     lines
 }
 
-/// Reads until this is so: a call is counted after its response has gone out.
+/// Reads until `is_so` is true: a call is counted after its response is sent.
 fn until(read: impl Fn() -> Vec<String>, is_so: impl Fn(&[String]) -> bool) -> Vec<String> {
     let end = Instant::now() + Duration::from_secs(20);
     loop {
@@ -86,7 +86,7 @@ fn until(read: impl Fn() -> Vec<String>, is_so: impl Fn(&[String]) -> bool) -> V
 }
 
 #[test]
-fn metrics_count_what_went_through_the_server() {
+fn metrics_count_the_requests() {
     let _deadline = deadline();
     let served = Served::with(
         "gateway-counted",
@@ -123,7 +123,7 @@ fn metrics_count_what_went_through_the_server() {
         "os_fd_used".into(),
         "os_fd_limit".into(),
     ];
-    be_counted(&served.url());
+    send_counted(&served.url());
     let ours = || counted(&served.url());
     let is = until(ours, |is| should.iter().all(|line| is.contains(line)));
     for line in &should {
@@ -131,7 +131,7 @@ fn metrics_count_what_went_through_the_server() {
     }
     let all = || {
         Http::to(&served.url())
-            .ask("GET", "/metrics", b"")
+            .call("GET", "/metrics", b"")
             .text()
             .lines()
             .map(String::from)
@@ -151,18 +151,18 @@ fn metrics_count_what_went_through_the_server() {
     match etcd::program() {
         Ok(program) => {
             let etcd = Etcd::start(&program, "gateway-counted");
-            be_counted(&etcd.url());
+            send_counted(&etcd.url());
             let theirs = until(|| counted(&etcd.url()), |theirs| theirs == is);
             assert_eq!(is, theirs, "a real etcd");
         }
         Err(why) => println!("not run: the metrics of a real etcd ({why})"),
     }
     let basic = Http::to(&Served::start("gateway-basic").url())
-        .ask("GET", "/metrics", b"")
+        .call("GET", "/metrics", b"")
         .text();
     assert!(
         !basic.contains("grpc_server_handling_seconds"),
-        "only where it was asked for"
+        "only with extensive metrics"
     );
 }
 
@@ -185,7 +185,7 @@ fn metrics_address_has_no_calls() {
             ("GET", "/version", 404),
             ("POST", "/v3/kv/put", 404),
         ] {
-            let response = Http::to(address).ask(method, path, br#"{"key":"aw=="}"#);
+            let response = Http::to(address).call(method, path, br#"{"key":"aw=="}"#);
             assert_eq!(
                 response.status,
                 status,
@@ -197,6 +197,6 @@ fn metrics_address_has_no_calls() {
     served.server.close();
     assert!(
         std::net::TcpStream::connect(addresses[0].trim_start_matches("http://")).is_err(),
-        "it is free again"
+        "the address is free again"
     );
 }

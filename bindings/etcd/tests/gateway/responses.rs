@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 
 use crate::without_ids;
 
-/// Requests in order, each with its response: HTTP's status and the body, without the ids of
-/// servers. `~` stands for a parser's own words: then only code and status are compared. `=etcd` is
-/// what a real etcd responses where it differs on purpose of ours.
+/// Requests in order, each with its response: the HTTP status and the body, without the ids of
+/// servers. `~` is any message of a parser: then only code and status are compared. `=etcd` is the
+/// response of a real etcd, where ours differs on purpose.
 const TABLE: &str = r#"
-# 15.1 paths, their aliases and what is none
+# 15.1 paths, aliases and unknown paths
 POST /v3/kv/put {"key":"aw==","value":"dg=="}
 = 200 {"header":{"revision":"2"}}
 POST /v3beta/kv/range {"key":"aw=="}
@@ -126,7 +126,7 @@ POST /v3/kv/range {"key":"aw==","sort_order":7,"count_only":true}
 POST /v3/kv/txn {"compare":[{"key":"aw==","target":"VALUE","result":3,"value":"AA=="},{"key":"aw==","target":77,"result":0,"version":"9"}]}
 = 200 {"header":{"revision":"2"},"succeeded":true}
 
-# 15.3 spellings, unknown fields, nulls, what comes twice, no body at all
+# 15.3 spellings, unknown fields, nulls, repeated fields, no body
 POST /v3/kv/range {"key":"aw==","rangeEnd":"bA==","keysOnly":true}
 = 200 {"count":"1","header":{"revision":"2"},"kvs":[{"create_revision":"2","key":"aw==","mod_revision":"2","version":"1"}]}
 POST /v3/kv/range {"key":"aw==","countOnly":true,"count_only":false}
@@ -151,7 +151,7 @@ POST /v3/kv/range
 POST /v3/lease/leases null
 = 400 3 ~
 =etcd 200 {"header":{"revision":"2"}}
-POST /v3/kv/range {"key":"aw==","count_only":true} and what follows is not read
+POST /v3/kv/range {"key":"aw==","count_only":true} text after the JSON is not read
 = 200 {"count":"1","header":{"revision":"2"}}
 POST /v3/lease/leases
 = 200 {"header":{"revision":"2"}}
@@ -197,7 +197,7 @@ POST /v3/maintenance/downgrade {"action":7,"version":"3.4"}
 POST /v3/election/leader {"name":"ZQ=="}
 = 500 {"code":2,"error":"election: no leader","message":"election: no leader"}
 
-# 15.6 what is no JSON
+# 15.6 bodies that are not a JSON object
 POST /v3/kv/range 5
 = 400 3 ~
 POST /v3/kv/range []
@@ -270,7 +270,7 @@ POST /v3/watch []
 POST /v3/election/observe x
 = 400 3 ~
 
-# what the other services say
+# the other services
 POST /v3/maintenance/defragment {}
 = 200 {}
 POST /v3/maintenance/alarm {}
@@ -325,7 +325,7 @@ POST /v3/election/leader {"name":"ZQ=="}
 POST /v3/election/resign {"leader":{"key":"ZS8xMjM=","lease":"291","name":"ZQ==","rev":"11"}}
 = 200 {"header":{"revision":"13"}}
 
-# authentication, which is off
+# authentication, which is disabled
 POST /v3/auth/status {}
 = 200 {"authRevision":"1","header":{"revision":"13"}}
 POST /v3/auth/authenticate {"name":"root","password":"secret"}
@@ -333,7 +333,7 @@ POST /v3/auth/authenticate {"name":"root","password":"secret"}
 POST /v3/auth/disable {}
 = 200 {"header":{"revision":"13"}}
 
-# 15.9 what is no call
+# 15.9 paths that are not calls
 GET /version
 = 200 {"etcdcluster":"3.7.0","etcdserver":"3.7.3","storage":"3.7.0"}
 =etcd 200 {"etcdcluster":"3.5.0","etcdserver":"3.5.1"}
@@ -367,14 +367,14 @@ OPTIONS /anything
 = 200
 "#;
 
-/// Asks one request of a connection of its own, and says what came as the table does.
-fn ask(address: &str, request: &str, parser: bool) -> (String, HttpResponse) {
+/// Sends one request over a new connection; returns the response in the form of the table.
+fn send(address: &str, request: &str, parser: bool) -> (String, HttpResponse) {
     let mut words = request.splitn(3, ' ');
     let (method, path) = (
         words.next().expect("a method"),
         words.next().expect("a path"),
     );
-    let response = Http::to(address).ask(method, path, words.next().unwrap_or("").as_bytes());
+    let response = Http::to(address).call(method, path, words.next().unwrap_or("").as_bytes());
     let text = response.text();
     if parser && let Ok(error) = serde_json::from_slice::<Value>(&response.body) {
         let same = error["error"] == error["message"]
@@ -384,21 +384,21 @@ fn ask(address: &str, request: &str, parser: bool) -> (String, HttpResponse) {
                 "{} {} {}",
                 response.status,
                 error["code"],
-                if same { "~" } else { "no words" }
+                if same { "~" } else { "no message" }
             ),
             response,
         );
     }
-    let said: Vec<String> = text.lines().map(without_ids).collect();
+    let lines: Vec<String> = text.lines().map(without_ids).collect();
     (
-        format!("{} {}", response.status, said.join(" "))
+        format!("{} {}", response.status, lines.join(" "))
             .trim_end()
             .to_string(),
         response,
     )
 }
 
-/// Requests of the table, what ours and what a real etcd must response.
+/// The requests of the table, each with the responses of our server and of a real etcd.
 fn table() -> Vec<(&'static str, &'static str, &'static str)> {
     let mut rows: Vec<(&str, &str, &str)> = Vec::new();
     for line in TABLE
@@ -417,7 +417,7 @@ fn table() -> Vec<(&'static str, &'static str, &'static str)> {
     rows
 }
 
-/// What of an response's head must be the same: all but the time and how the body is sent.
+/// The headers that must be equal: all except the time and the encoding of the body.
 fn head(response: &HttpResponse) -> Vec<String> {
     let same = |name: &str| {
         !matches!(
@@ -438,7 +438,7 @@ fn requests_have_the_expected_responses() {
     let _deadline = deadline();
     let served = Served::start("gateway-table");
     for (request, should, _) in table() {
-        let (is, _) = ask(&served.url(), request, should.ends_with('~'));
+        let (is, _) = send(&served.url(), request, should.ends_with('~'));
         assert_eq!(is, should, "our server: {request}");
     }
     assert!(served.db.check().expect("a check").problems.is_empty());
@@ -452,7 +452,7 @@ fn requests_have_the_same_responses_from_a_real_etcd() {
         Err(why) => return println!("not run: the gateway's table against a real etcd ({why})"),
     };
     let etcd = Etcd::start(&program, "gateway");
-    // etcd allows all origins unless others are named
+    // etcd allows all origins by default
     let how = Serve::new("127.0.0.1:0").cors(["*"]);
     let served = Served::with(
         "gateway-etcd",
@@ -460,9 +460,9 @@ fn requests_have_the_same_responses_from_a_real_etcd() {
         how,
     );
     for (request, should, etcds) in table() {
-        let (is, theirs) = ask(&etcd.url(), request, etcds.ends_with('~'));
+        let (is, theirs) = send(&etcd.url(), request, etcds.ends_with('~'));
         assert_eq!(is, etcds, "etcd: {request}");
-        let (_, ours) = ask(&served.url(), request, false);
+        let (_, ours) = send(&served.url(), request, false);
         if should == etcds {
             assert_eq!(head(&ours), head(&theirs), "headers of {request}");
         }
@@ -474,7 +474,7 @@ fn requests_have_the_same_responses_from_a_real_etcd() {
 fn error_has_its_fields_in_order() {
     let _deadline = deadline();
     let served = Served::start("gateway-error");
-    let response = Http::to(&served.url()).ask("POST", "/v3/kv/range", b"{}");
+    let response = Http::to(&served.url()).call("POST", "/v3/kv/range", b"{}");
     let text = r#"{"error":"etcdserver: key is not provided","code":3,"message":"etcdserver: key is not provided"}"#;
     assert_eq!(
         (response.text().as_str(), response.header("content-type")),
@@ -491,7 +491,7 @@ fn methods_that_are_not_implemented() {
         auth/role/delete auth/role/grant auth/role/revoke cluster/member/add cluster/member/remove \
         cluster/member/update cluster/member/promote maintenance/hash maintenance/hashkv";
     for path in paths.split_whitespace() {
-        let response = Http::to(&served.url()).ask("POST", &format!("/v3/{path}"), b"{}");
+        let response = Http::to(&served.url()).call("POST", &format!("/v3/{path}"), b"{}");
         let body: Value = serde_json::from_slice(&response.body).expect("JSON");
         assert_eq!(
             (response.status, &body["code"]),
@@ -511,7 +511,7 @@ fn methods_that_are_not_implemented() {
 fn index_names_the_server_in_one_line() {
     let _deadline = deadline();
     let served = Served::start("gateway-index");
-    let response = Http::to(&served.url()).ask("GET", "/", b"");
+    let response = Http::to(&served.url()).call("GET", "/", b"");
     assert_eq!(
         (response.status, response.header("content-type")),
         (200, Some("text/plain; charset=utf-8"))

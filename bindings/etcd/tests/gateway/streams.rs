@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::without_ids;
 
-/// A watch's responses, from its head on.
+/// Starts a watch and reads the head of its response.
 fn watch(address: &str, body: &str) -> Http {
     let mut http = Http::to(address);
     http.request("POST", "/v3/watch", &[], body.as_bytes());
@@ -24,7 +24,7 @@ fn watch(address: &str, body: &str) -> Http {
     http
 }
 
-/// The next message, without what differs between servers.
+/// The next message, without the ids of servers.
 fn next(http: &mut Http) -> String {
     without_ids(&http.message().to_string())
 }
@@ -33,13 +33,13 @@ fn streams_of(address: &str) {
     let put = |body: &str| {
         assert_eq!(
             Http::to(address)
-                .ask("POST", "/v3/kv/put", body.as_bytes())
+                .call("POST", "/v3/kv/put", body.as_bytes())
                 .status,
             200
         )
     };
     put(r#"{"key":"YQ==","value":"MQ=="}"#);
-    // two that follow each other, and a blank
+    // two requests without a separator, and a third after whitespace
     let mut http = watch(
         address,
         "{\"create_request\":{\"key\":\"YQ==\"}}{\"createRequest\":{\"key\":\"YQ==\",\"watch_id\":\"-4\",\
@@ -55,7 +55,7 @@ fn streams_of(address: &str) {
     let created = r#"{"result":{"created":true,"header":{"revision":"2"},"watch_id":"-4"}}"#;
     let progress = r#"{"result":{"header":{"revision":"2"},"watch_id":"-1"}}"#;
     assert_eq!(more, [created, event, progress]);
-    // the body is at its end, the watch is not
+    // the request body has ended, the watch has not
     put(r#"{"key":"YQ==","value":"Mg=="}"#);
     let event = r#"[{"kv":{"create_revision":"2","key":"YQ==","mod_revision":"3","value":"Mg==","version":"2"}}]"#;
     let mut ids: Vec<String> = (0..2)
@@ -67,7 +67,7 @@ fn streams_of(address: &str) {
         .collect();
     ids.sort();
     assert_eq!(ids, ["\"-4\"", "null"]);
-    let delete = Http::to(address).ask("POST", "/v3/kv/deleterange", br#"{"key":"YQ=="}"#);
+    let delete = Http::to(address).call("POST", "/v3/kv/deleterange", br#"{"key":"YQ=="}"#);
     assert_eq!(delete.status, 200);
     let events = http.message()["result"]["events"].to_string();
     assert_eq!(
@@ -93,9 +93,9 @@ fn watch_stream_accepts_requests_while_it_responds() {
     let mut http = Http::to(&served.url());
     let chunk = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
     http.send(b"POST /v3/watch HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
-        .expect("it is taken");
+        .expect("sent");
     http.send(chunk(r#"{"create_request":{"key":"YQ=="}}"#).as_bytes())
-        .expect("it is taken");
+        .expect("sent");
     assert_eq!(http.head().expect("a response").status, 200);
     assert_eq!(
         next(&mut http),
@@ -103,9 +103,9 @@ fn watch_stream_accepts_requests_while_it_responds() {
     );
     // cut in the middle of a string
     http.send(chunk(r#"{"create_request":{"key":"Y"#).as_bytes())
-        .expect("it is taken");
+        .expect("sent");
     http.send(chunk(r#"g=="}}{"cancel_request":{"watch_id":"0"}}"#).as_bytes())
-        .expect("it is taken");
+        .expect("sent");
     assert_eq!(
         next(&mut http),
         r#"{"result":{"created":true,"header":{"revision":"1"},"watch_id":"1"}}"#
@@ -121,20 +121,20 @@ fn observe_reports_each_leader() {
     let _deadline = deadline();
     let served = Served::start("gateway-observe");
     let address = served.url();
-    let ask = |path: &str, body: &str| {
-        let response = Http::to(&address).ask("POST", path, body.as_bytes());
+    let post = |path: &str, body: &str| {
+        let response = Http::to(&address).call("POST", path, body.as_bytes());
         assert_eq!(response.status, 200, "{path}: {}", response.text());
     };
-    ask("/v3/lease/grant", r#"{"TTL":600,"ID":291}"#);
+    post("/v3/lease/grant", r#"{"TTL":600,"ID":291}"#);
     let mut http = Http::to(&address);
     http.request("POST", "/v3/election/observe", &[], br#"{"name":"ZQ=="}"#);
-    ask(
+    post(
         "/v3/election/campaign",
         r#"{"name":"ZQ==","lease":291,"value":"djE="}"#,
     );
     assert_eq!(http.head().expect("a response").status, 200);
     assert_eq!(http.message()["result"]["kv"]["value"], "djE=");
-    ask(
+    post(
         "/v3/election/proclaim",
         r#"{"leader":{"key":"ZS8xMjM=","lease":"291","name":"ZQ==","rev":"2"},"value":"djI="}"#,
     );
@@ -154,6 +154,6 @@ fn streams_end_when_the_server_closes() {
     assert_eq!(last, should);
     assert!(
         matches!(http.chunk(), Ok(None)),
-        "the body ends as it should"
+        "the body ends with the last chunk"
     );
 }

@@ -10,15 +10,15 @@ use libkv_test_support::served::Served;
 
 use crate::without_ids;
 
-/// Asks with Python's own client, which speaks HTTP/1.1 alone over TLS.
+/// Sends requests with Python's HTTP client, which uses only HTTP/1.1 over TLS.
 const OVER_TLS: &str = r#"
 import http.client, ssl, sys
 address, ca = sys.argv[1:]
 context = ssl.create_default_context(cafile=ca)
-asked = http.client.HTTPSConnection(address.removeprefix("https://"), context=context, timeout=20)
+connection = http.client.HTTPSConnection(address.removeprefix("https://"), context=context, timeout=20)
 for method, path, body in [("POST", "/v3/kv/put", '{"key":"aw=="}'), ("GET", "/version", None), ("GET", "/health", None)]:
-    asked.request(method, path, body)
-    response = asked.getresponse()
+    connection.request(method, path, body)
+    response = connection.getresponse()
     print(response.status, response.read().decode().strip())
 "#;
 
@@ -41,15 +41,15 @@ fn gateway_over_tls() {
         Options::new().limits(LimitsPreset::Etcd),
         how,
     );
-    let asked = Command::new("python3")
+    let output = Command::new("python3")
         .args(["-c", OVER_TLS, &served.url()])
         .arg(&cert)
         .output();
     let _ = fs::remove_dir_all(&dir);
-    match asked {
+    match output {
         Err(error) => println!("not run: the gateway over TLS (python3: {error})"),
-        Ok(asked) => {
-            let said: Vec<String> = String::from_utf8_lossy(&asked.stdout)
+        Ok(output) => {
+            let lines: Vec<String> = String::from_utf8_lossy(&output.stdout)
                 .lines()
                 .map(|line| {
                     line.split_once(' ')
@@ -61,7 +61,7 @@ fn gateway_over_tls() {
                 r#"200 {"etcdcluster":"3.7.0","etcdserver":"3.7.3","storage":"3.7.0"}"#,
                 r#"200 {"health":"true","reason":""}"#,
             ];
-            assert_eq!(said, should, "{}", String::from_utf8_lossy(&asked.stderr));
+            assert_eq!(lines, should, "{}", String::from_utf8_lossy(&output.stderr));
         }
     }
 }

@@ -9,7 +9,7 @@ use tonic::Code;
 use crate::support::{Served, connect, refused, run, store};
 use crate::{put, range};
 
-/// A directory of this test's own.
+/// A directory for one test.
 fn tempdir(name: &str) -> std::path::PathBuf {
     let path = std::env::temp_dir().join(format!("libkv-etcd-{name}-{}", std::process::id()));
     std::fs::create_dir_all(&path).expect("a directory");
@@ -39,8 +39,11 @@ fn addresses_two_serve_one_store() {
         assert_eq!(got.count, 1);
         served.server.close();
         served.server.close();
-        assert!(!path.exists(), "the socket's file goes with the server");
-        std::fs::remove_dir_all(directory).expect("it is ours");
+        assert!(
+            !path.exists(),
+            "the file of the socket is removed with the server"
+        );
+        std::fs::remove_dir_all(directory).expect("removed");
     });
 }
 
@@ -89,19 +92,24 @@ fn addresses_that_cannot_be_served_are_named() {
         serve(&db, address.as_str()).expect_err("a file").code(),
         Code::InvalidArgument
     );
-    assert_eq!(std::fs::read(&file).expect("it is still there"), b"mine");
-    // a socket that nobody listens on is replaced, one that lives is not
+    assert_eq!(
+        std::fs::read(&file).expect("the file still exists"),
+        b"mine"
+    );
+    // a socket without a listener is replaced, a socket in use is not
     let socket = directory.join("socket");
     drop(std::os::unix::net::UnixListener::bind(&socket).expect("a socket"));
     let address = format!("unix:{}", socket.display());
-    let server = serve(&db, address.as_str()).expect("nobody listens there");
+    let server = serve(&db, address.as_str()).expect("no process listens there");
     assert_eq!(
-        serve(&db, address.as_str()).expect_err("it lives").code(),
+        serve(&db, address.as_str())
+            .expect_err("the socket is in use")
+            .code(),
         Code::Busy
     );
     assert!(socket.exists());
     server.close();
-    std::fs::remove_dir_all(directory).expect("it is ours");
+    std::fs::remove_dir_all(directory).expect("removed");
 
     db.close();
     assert_eq!(
@@ -115,7 +123,7 @@ fn address_in_use_is_named_within_a_runtime() {
     let _deadline = deadline();
     run(async {
         let served = Served::new().await;
-        let error = serve(&served.db, served.server.address()).expect_err("it is taken");
+        let error = serve(&served.db, served.server.address()).expect_err("the address is in use");
         assert_eq!(error.code(), libkv::Code::Busy);
     });
 }
@@ -126,9 +134,9 @@ fn close_ends_streams_and_frees_the_address() {
     run(async {
         let served = Served::new().await;
         let mut lease = served.lease();
-        let (_ask, asked) = tokio::sync::mpsc::channel(1);
+        let (_requests, receiver) = tokio::sync::mpsc::channel(1);
         let mut kept = lease
-            .lease_keep_alive(ReceiverStream::new(asked))
+            .lease_keep_alive(ReceiverStream::new(receiver))
             .await
             .expect("a stream")
             .into_inner();

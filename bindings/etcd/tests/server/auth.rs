@@ -33,7 +33,7 @@ fn authentication_is_off() {
         let disabled = auth
             .auth_disable(pb::AuthDisableRequest {})
             .await
-            .expect("it is off")
+            .expect("authentication is off")
             .into_inner();
         assert_eq!(revision(&disabled.header), 2);
         let login = pb::AuthenticateRequest {
@@ -56,14 +56,14 @@ fn authentication_is_off() {
 
 /// A program with a user and a password in its configuration works on a server without users.
 #[test]
-fn client_with_a_password_goes_on_where_authentication_is_off() {
+fn client_with_a_password_works_where_authentication_is_off() {
     let _deadline = deadline();
-    let server = serve(&store(), "127.0.0.1:0").expect("it serves");
+    let server = serve(&store(), "127.0.0.1:0").expect("a server");
     let options = Options::new().user("root").password("secret");
-    let db = libkv_etcd::open(server.address(), options).expect("it opens");
+    let db = libkv_etcd::open(server.address(), options).expect("opened");
     db.put(Put::new("a", "1")).expect("a put");
     assert_eq!(
-        db.get("a").expect("a get").expect("it is there").value,
+        db.get("a").expect("a get").expect("the key exists").value,
         &b"1"[..]
     );
 }

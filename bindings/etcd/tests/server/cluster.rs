@@ -74,7 +74,7 @@ fn wildcard_address_is_not_advertised() {
                     .push((level, line.to_string()))
             });
             let server =
-                serve(&store(), given.into_iter().fold(how, Serve::advertise)).expect("it serves");
+                serve(&store(), given.into_iter().fold(how, Serve::advertise)).expect("a server");
             let port = server
                 .address()
                 .rsplit(':')

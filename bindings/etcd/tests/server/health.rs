@@ -13,22 +13,22 @@ fn health_is_reported_by_service_name() {
     run(async {
         let served = Served::new().await;
         let mut health = served.health();
-        let ask = |service: &str| HealthCheckRequest {
+        let request = |service: &str| HealthCheckRequest {
             service: service.into(),
         };
-        let well = health.check(ask("")).await.expect("15.10").into_inner();
+        let well = health.check(request("")).await.expect("15.10").into_inner();
         assert_eq!(well.status(), ServingStatus::Serving);
         refused(
-            health.check(ask("x")).await,
+            health.check(request("x")).await,
             Code::NotFound,
             "unknown service",
         );
-        let mut watched = health.watch(ask("")).await.expect("a stream").into_inner();
-        let first = watched
-            .message()
+        let mut watched = health
+            .watch(request(""))
             .await
-            .expect("it lives")
-            .expect("a response");
+            .expect("a stream")
+            .into_inner();
+        let first = watched.message().await.expect("open").expect("a response");
         assert_eq!(first.status(), ServingStatus::Serving);
         served.server.close();
         refused(

@@ -17,11 +17,11 @@ fn kv_responses_with_headers() {
         let empty = kv.range(range("a")).await.expect("1.1").into_inner();
         let header = empty.header.expect("a header");
         assert_eq!((header.revision, header.raft_term), (1, 2));
-        let id = served.db.status().expect("it is open").store_id;
+        let id = served.db.status().expect("open").store_id;
         assert_eq!(
             format!("{:016x}{:016x}", header.cluster_id, header.member_id),
             id,
-            "named after the store"
+            "the ids are the parts of the store's id"
         );
 
         assert_eq!(
@@ -45,7 +45,7 @@ fn kv_responses_with_headers() {
         assert_eq!(
             (
                 revision(&again.header),
-                again.prev_kv.expect("the former pair").value
+                again.prev_kv.expect("the previous pair").value
             ),
             (3, Bytes::from("1"))
         );
@@ -115,7 +115,7 @@ fn inner_header(op: &pb::ResponseOp) -> pb::ResponseHeader {
 }
 
 #[test]
-fn kv_refuses_in_etcds_words() {
+fn kv_refusals_have_etcds_texts() {
     let _deadline = deadline();
     run(async {
         let served = Served::new().await;
@@ -303,6 +303,6 @@ fn empty_operation_of_a_txn_is_refused_in_order() {
             Code::InvalidArgument,
             "etcdserver: key is not provided",
         );
-        assert_eq!(served.db.status().expect("it is open").revision, 1);
+        assert_eq!(served.db.status().expect("open").revision, 1);
     });
 }

@@ -75,27 +75,31 @@ fn leases_are_granted_kept_and_revoked() {
             [own.id, 7]
         );
 
-        let (ask, asked) = tokio::sync::mpsc::channel(8);
+        let (requests, receiver) = tokio::sync::mpsc::channel(8);
         for id in [7, 8, 7, 0] {
-            ask.send(pb::LeaseKeepAliveRequest { id })
+            requests
+                .send(pb::LeaseKeepAliveRequest { id })
                 .await
-                .expect("it is open");
+                .expect("open");
         }
         let mut kept = lease
-            .lease_keep_alive(ReceiverStream::new(asked))
+            .lease_keep_alive(ReceiverStream::new(receiver))
             .await
             .expect("7.4")
             .into_inner();
         for (id, ttl) in [(7, 100), (8, 0), (7, 100), (0, 0)] {
-            let response = kept.message().await.expect("it lives").expect("a response");
+            let response = kept.message().await.expect("open").expect("a response");
             assert_eq!(
                 (response.id, response.ttl, revision(&response.header)),
                 (id, ttl, 2)
             );
         }
-        drop(ask);
+        drop(requests);
         assert!(
-            kept.message().await.expect("a clean end").is_none(),
+            kept.message()
+                .await
+                .expect("an end without an error")
+                .is_none(),
             "7.4: half-close"
         );
 
@@ -120,7 +124,8 @@ fn leases_are_granted_kept_and_revoked() {
     });
 }
 
-/// A client that goes on from the header's revision misses no key that the answer left out.
+/// A client that reads on from the header's revision must not miss a key: the header's revision
+/// must not be newer than the keys of the response.
 #[test]
 fn lease_header_is_not_newer_than_the_keys() {
     let _deadline = deadline();
@@ -130,7 +135,7 @@ fn lease_header_is_not_newer_than_the_keys() {
             .db
             .lease_grant(LeaseGrant::new(100).id(7))
             .expect("a grant");
-        // many, so that they take a moment to read
+        // many keys, so that reading them takes a moment
         for txn in 0..100 {
             let puts = (0..100).map(|number| Put::new(format!("{txn}/{number}"), "").lease(7));
             let txn = puts.fold(libkv::Txn::new(), libkv::Txn::and_then);
@@ -166,10 +171,14 @@ fn leases_restart_at_open_with_that_option() {
     clock.advance(60_000);
     let left = || db.lease_time_to_live(1).expect("a lease").ttl_seconds;
     assert_eq!(left(), 40);
-    serve(&db, "127.0.0.1:0").expect("it serves").close();
-    assert_eq!(left(), 40, "a server in a living program leaves them");
+    serve(&db, "127.0.0.1:0").expect("a server").close();
+    assert_eq!(
+        left(),
+        40,
+        "by default a server does not restart the leases"
+    );
     serve(&db, Serve::new("127.0.0.1:0").refresh_leases(true))
-        .expect("it serves")
+        .expect("a server")
         .close();
     assert_eq!(left(), 100);
 }

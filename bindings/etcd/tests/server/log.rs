@@ -17,10 +17,10 @@ fn log_has_a_line_for_each_address() {
             .expect("no panic")
             .push((level, line.to_string()))
     });
-    let server = serve(&store(), how).expect("it serves");
-    let said = lines.lock().expect("no panic").clone();
+    let server = serve(&store(), how).expect("a server");
+    let logged = lines.lock().expect("no panic").clone();
     assert_eq!(
-        said,
+        logged,
         [(
             Level::Info,
             format!("serving clients on {}", server.address())
@@ -69,7 +69,7 @@ fn log_lines_are_events_of_tracing() {
     let _deadline = deadline();
     let events = Arc::new(Events(Mutex::new(Vec::new())));
     let server = tracing::subscriber::with_default(events.clone(), || {
-        serve(&store(), "127.0.0.1:0").expect("it serves")
+        serve(&store(), "127.0.0.1:0").expect("a server")
     });
     let should = (
         tracing::Level::INFO,

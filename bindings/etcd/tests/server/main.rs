@@ -1,5 +1,5 @@
-//! Each service of the server, driven by a plain gRPC client: answers, headers, error texts. The
-//! numbers are rows of etcd's behaviour as the project's contract has them.
+//! Each service of the server, tested with a plain gRPC client: responses, headers, error texts.
+//! Numbers such as 7.4 are rows of `tests/contract.md`.
 
 mod addresses;
 mod auth;

@@ -31,7 +31,7 @@ fn maintenance_status_is_that_of_the_store() {
         assert_eq!(
             status.downgrade_info,
             Some(pb::DowngradeInfo::default()),
-            "it is present"
+            "the field is present"
         );
         assert!(
             status.db_size >= status.db_size_in_use && status.db_size_in_use > 0,
@@ -46,7 +46,7 @@ fn maintenance_status_is_that_of_the_store() {
         let defragmented = maintenance
             .defragment(pb::DefragmentRequest {})
             .await
-            .expect("next to nothing is free");
+            .expect("little free space");
         assert_eq!(defragmented.into_inner().header, None, "1.10");
 
         let own = pb::MoveLeaderRequest {
@@ -78,7 +78,7 @@ fn maintenance_status_is_that_of_the_store() {
             maintenance
                 .downgrade(older)
                 .await
-                .expect("one below")
+                .expect("one minor version below")
                 .into_inner()
                 .version,
             "3.7"
@@ -91,7 +91,7 @@ fn maintenance_status_is_that_of_the_store() {
             maintenance
                 .downgrade(cancel)
                 .await
-                .expect("none is under way")
+                .expect("no downgrade is active")
                 .into_inner()
                 .version,
             "3.7"

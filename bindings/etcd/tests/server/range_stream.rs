@@ -17,7 +17,7 @@ async fn rest(
 ) -> Result<Vec<pb::RangeResponse>, tonic::Status> {
     let mut messages = Vec::new();
     while let Some(message) = stream.message().await? {
-        messages.push(message.range_response.expect("of a range"));
+        messages.push(message.range_response.expect("a response of a range"));
     }
     Ok(messages)
 }
@@ -30,7 +30,7 @@ async fn streamed(kv: &mut KvClient, request: pb::RangeRequest) -> Vec<pb::Range
             .into_inner(),
     )
     .await
-    .expect("a stream that ends well")
+    .expect("a complete stream")
 }
 
 fn sizes(messages: &[pb::RangeResponse]) -> Vec<usize> {
@@ -76,13 +76,13 @@ async fn opened_over_large_values(
     let first = stream
         .message()
         .await
-        .expect("it goes on")
+        .expect("no error")
         .expect("a message")
         .range_response
-        .expect("of a range");
+        .expect("a response of a range");
     assert!(
         first.header.is_none() && (1..=10).contains(&first.kvs.len()),
-        "{} keys first",
+        "{} keys in the first message",
         first.kvs.len()
     );
     (first, stream)
@@ -92,10 +92,10 @@ async fn opened_over_large_values(
 fn range_stream_header_is_the_opening_revision() {
     let _deadline = deadline();
     run(async {
-        for (asked, limit) in [(0, 0), (0, 150), (201, 0), (201, 150)] {
+        for (revision, limit) in [(0, 0), (0, 150), (201, 0), (201, 150)] {
             let served = Served::new().await;
             let request = pb::RangeRequest {
-                revision: asked,
+                revision,
                 limit,
                 ..all()
             };
@@ -116,24 +116,28 @@ fn range_stream_header_is_the_opening_revision() {
                 .await
                 .expect("5.1");
             let mut messages = vec![first];
-            messages.extend(rest(stream).await.expect("a stream that ends well"));
+            messages.extend(rest(stream).await.expect("a complete stream"));
             assert_eq!(
                 totals(&messages),
                 (201, 200, limit > 0),
-                "revision {asked}, limit {limit}"
+                "revision {revision}, limit {limit}"
             );
             let wanted = if limit > 0 { limit as usize } else { 200 };
             let wanted: Vec<_> = (0..wanted)
                 .map(|number| Bytes::from(format!("{number:04}")))
                 .collect();
-            assert_eq!(keys(&messages), wanted, "revision {asked}, limit {limit}");
+            assert_eq!(
+                keys(&messages),
+                wanted,
+                "revision {revision}, limit {limit}"
+            );
         }
     });
 }
 
-/// A past revision is what is read; the header is the store's.
+/// The pairs are those of the past revision. The header has the current revision of the store.
 #[test]
-fn range_stream_of_a_past_revision_has_the_stores_revision_in_its_header() {
+fn range_stream_of_a_past_revision_has_the_current_revision_in_its_header() {
     let _deadline = deadline();
     run(async {
         let served = Served::new().await;
@@ -290,14 +294,14 @@ fn range_stream_messages_end_at_a_size() {
     });
 }
 
-/// No order is the order of keys, also where it names another target.
+/// Without an order the result ascends by its target. The default target is the key.
 #[test]
 fn range_stream_without_an_order_ascends_by_its_target() {
     let _deadline = deadline();
     run(async {
         let served = Served::new().await;
         let mut kv = served.kv();
-        // the later the key the older, the less often written, and the smaller its value
+        // a greater key is older, is written less often, and has a smaller value
         for number in (0..50).rev() {
             for _ in number..50 {
                 served
@@ -358,7 +362,7 @@ fn range_stream_without_an_order_ascends_by_its_target() {
 }
 
 #[test]
-fn range_stream_refusals_are_etcds_in_etcds_order() {
+fn range_stream_refusals_are_checked_in_etcds_order() {
     let _deadline = deadline();
     run(async {
         let served = Served::new().await;

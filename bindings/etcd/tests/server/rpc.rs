@@ -13,21 +13,21 @@ use tonic::{Code, Request};
 use crate::support::{Served, refused, run};
 use crate::{op, put};
 
-/// Any method, also one that is not there, with a message of raw bytes.
+/// Calls any method, even an unknown one, with a message of raw bytes.
 async fn call(
     served: &Served,
     path: &'static str,
     message: Vec<u8>,
 ) -> Result<Vec<u8>, tonic::Status> {
     let mut grpc = tonic::client::Grpc::new(served.channel.clone());
-    grpc.ready().await.expect("it is open");
+    grpc.ready().await.expect("open");
     let path = http::uri::PathAndQuery::from_static(path);
     grpc.unary(Request::new(message), path, raw::Codec)
         .await
         .map(tonic::Response::into_inner)
 }
 
-/// Messages as they are.
+/// A codec that passes bytes unchanged.
 mod raw {
     use bytes::{Buf, BufMut};
     use tonic::Status;
@@ -109,7 +109,7 @@ fn messages_that_cannot_be_decoded_are_refused() {
     use prost::Message;
     run(async {
         let served = Served::new().await;
-        // field 1 as a varint, which is bytes
+        // field 1 is bytes, but is sent as a varint
         let status = call(&served, "/etcdserverpb.KV/Range", vec![0x08, 0x01])
             .await
             .expect_err("garbage");
@@ -121,7 +121,7 @@ fn messages_that_cannot_be_decoded_are_refused() {
             "{}",
             status.message()
         );
-        // each txn is two messages more, within one another
+        // each txn nests two more messages
         let mut deep = pb::TxnRequest {
             success: vec![op(Op::RequestPut(put("a", "1")))],
             ..Default::default()
@@ -134,7 +134,7 @@ fn messages_that_cannot_be_decoded_are_refused() {
         }
         call(&served, "/etcdserverpb.KV/Txn", deep.encode_to_vec())
             .await
-            .expect("as deep as it may be");
+            .expect("the greatest depth that is allowed");
         deep = pb::TxnRequest {
             success: vec![op(Op::RequestTxn(deep))],
             ..Default::default()
@@ -150,9 +150,9 @@ fn messages_that_cannot_be_decoded_are_refused() {
         );
         let most = call(&served, "/etcdserverpb.KV/Put", vec![0; 2_097_152])
             .await
-            .expect_err("no message");
+            .expect_err("not a message");
         assert_eq!(most.code(), Code::Internal, "14: it was read");
-        // a client may ask for more
+        // the limit can be raised
         let how = Serve::new("127.0.0.1:0").max_request_bytes(4 << 20);
         let served = Served::how(how).await;
         let large = call(
@@ -197,13 +197,13 @@ fn limits_are_the_lower_of_handle_and_server() {
         ..Default::default()
     };
     run(async {
-        // those of the handle
+        // the limits of the handle
         let served = Served::of(handle().expect("a store"), "127.0.0.1:0").await;
         served
             .kv()
             .put(put("a", &"x".repeat(15 * MIB)))
             .await
-            .expect("as the handle takes it");
+            .expect("within the handle's limit");
         let text = "etcdserver: request is too large";
         refused(
             served.kv().put(put("a", &"x".repeat(16 * MIB))).await,
@@ -214,7 +214,7 @@ fn limits_are_the_lower_of_handle_and_server() {
             .kv()
             .txn(txn(300))
             .await
-            .expect("as the handle takes it");
+            .expect("within the handle's limit");
         let text = "etcdserver: too many operations in txn request";
         refused(served.kv().txn(txn(301)).await, Code::InvalidArgument, text);
         refused(
@@ -222,7 +222,7 @@ fn limits_are_the_lower_of_handle_and_server() {
             Code::InvalidArgument,
             text,
         );
-        // the server's own
+        // lower limits of the server
         let how = Serve::new("127.0.0.1:0")
             .max_request_bytes(MIB as u64)
             .max_txn_ops(3);
@@ -245,17 +245,17 @@ fn limits_are_the_lower_of_handle_and_server() {
             .kv()
             .txn(txn(3))
             .await
-            .expect("as the server takes it");
+            .expect("within the server's limit");
         served
             .kv()
             .txn(reads(3))
             .await
-            .expect("as the server takes it");
+            .expect("within the server's limit");
         served
             .db
             .put(Put::new("a", "x".repeat(MIB)))
-            .expect("the handle has limits of its own");
-        // higher ones than the handle's
+            .expect("within the handle's limit");
+        // limits of the server above the handle's
         let how = Serve::new("127.0.0.1:0")
             .max_request_bytes(64 * MIB as u64)
             .max_txn_ops(1000);
@@ -282,12 +282,12 @@ fn compressed_requests_are_accepted() {
                 .db
                 .get("a")
                 .expect("a get")
-                .expect("it is there")
+                .expect("the key exists")
                 .value
                 .len(),
             1 << 20
         );
-        // small on the wire, large when it is unpacked
+        // small when compressed, large when decompressed
         let bomb = kv
             .put(put("a", &"x".repeat(8 << 20)))
             .await
@@ -305,18 +305,14 @@ fn deadline_of_a_client_is_kept() {
         let served = Served::new().await;
         let mut request = Request::new(HealthCheckRequest::default());
         request.set_timeout(Duration::from_millis(20));
-        // the client has no clock of its own here: the header alone ends it
+        // this client sets no timer of its own: only the header ends the stream
         let mut watched = served
             .health()
             .watch(request)
             .await
             .expect("a stream")
             .into_inner();
-        watched
-            .message()
-            .await
-            .expect("it lives")
-            .expect("a response");
+        watched.message().await.expect("open").expect("a response");
         let status = watched.message().await.expect_err("too late");
         assert!(
             matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled),

@@ -1,4 +1,4 @@
-//! A served store, and clients of it.
+//! A server of a store, and its clients.
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
@@ -14,7 +14,7 @@ use libkv_etcd::{Serve, Server, serve};
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
-/// A store that leaves nothing behind, with etcd's limits.
+/// A store in memory with etcd's limits.
 pub fn store() -> Db {
     Db::open(":memory:", Options::new().limits(LimitsPreset::Etcd)).expect("a store in memory")
 }
@@ -35,7 +35,7 @@ impl Served {
     }
 
     pub async fn of(db: Db, how: impl Into<Serve>) -> Served {
-        let server = serve(&db, how).expect("it serves");
+        let server = serve(&db, how).expect("a server");
         let channel = connect(server.address()).await;
         Served {
             db,
@@ -70,7 +70,7 @@ pub async fn connect(address: &str) -> Channel {
         .expect("an address")
         .connect()
         .await
-        .expect("it is let in")
+        .expect("connected")
 }
 
 /// Runs a test on a runtime of two threads.
@@ -82,7 +82,7 @@ pub fn run(test: impl Future<Output = ()>) {
     runtime.expect("threads").block_on(test);
 }
 
-/// The refusal as code and text.
+/// Asserts the code and the text of a refusal.
 #[track_caller]
 pub fn refused<T: std::fmt::Debug>(response: Result<T, tonic::Status>, code: Code, text: &str) {
     let status = response.expect_err(text);

@@ -1,6 +1,6 @@
-//! What the suites of this crate need: a server of ours in this process or in another, a real etcd,
-//! and plain clients.
-// each suite needs some of it
+//! Shared by the suites of this crate: our server in this process or in another, a real etcd, and
+//! plain clients.
+// each suite uses a part
 #![allow(dead_code, missing_docs)]
 
 use std::fs;
@@ -24,14 +24,14 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint};
 
-/// Long enough for whatever will happen at all.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// The deadline of every wait.
+pub const WAIT_LIMIT: Duration = Duration::from_secs(30);
 
-/// Waits for what must happen.
+/// Waits until a future is done, up to the deadline.
 pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future)
+    tokio::time::timeout(WAIT_LIMIT, future)
         .await
-        .unwrap_or_else(|_| panic!("in vain: {what}"))
+        .unwrap_or_else(|_| panic!("timed out waiting for {what}"))
 }
 
 pub fn runtime() -> tokio::runtime::Runtime {
@@ -49,14 +49,15 @@ fn folder(name: &str) -> PathBuf {
     dir
 }
 
-/// A server of ours, over a store in memory.
+/// Our server of a store in memory.
 pub fn serve(options: Options, how: Serve) -> (Db, Server) {
     let db = Db::open(":memory:", options.limits(LimitsPreset::Etcd)).expect("a store in memory");
-    let server = libkv_etcd::serve(&db, how).expect("it is served");
+    let server = libkv_etcd::serve(&db, how).expect("a server");
     (db, server)
 }
 
-/// A real etcd that reports progress often, or none, with a line that says why.
+/// A real etcd that reports progress often. If etcd is not available, prints a line `not run: …`
+/// and returns `None`.
 pub fn real_etcd(name: &str) -> Option<Etcd> {
     let flags = ["--experimental-watch-progress-notify-interval", "200ms"];
     match etcd::program() {
@@ -72,10 +73,10 @@ pub async fn connect(url: &str) -> Channel {
     let endpoint = Endpoint::from_shared(url.to_string()).expect("a URL");
     soon("a connection", endpoint.connect())
         .await
-        .expect("it is served")
+        .expect("a server")
 }
 
-/// Text as the wire's bytes.
+/// Text as bytes.
 pub fn b(text: &str) -> Bytes {
     Bytes::copy_from_slice(text.as_bytes())
 }
@@ -203,7 +204,7 @@ pub fn delete_op(key: &str) -> RequestOp {
     }
 }
 
-/// Operations in a txn of their own within a txn.
+/// Operations in a nested txn.
 pub fn nested(ops: Vec<RequestOp>) -> RequestOp {
     let txn = TxnRequest {
         success: ops,
@@ -229,7 +230,7 @@ pub async fn grant(channel: &Channel, id: i64, ttl_seconds: i64) -> i64 {
 
 /// One stream of watches.
 pub struct Watches {
-    /// None once the client has said its last.
+    /// `None` after the client has closed its side.
     pub requests: Option<mpsc::UnboundedSender<WatchRequest>>,
     pub responses: Streaming<WatchResponse>,
 }
@@ -245,7 +246,7 @@ impl Watches {
         request
             .metadata_mut()
             .insert("hasleader", "true".parse().expect("text"));
-        // etcd answers nothing, not even headers, before the first request
+        // etcd sends nothing, not even headers, before the first request
         let mut client = WatchClient::new(channel.clone()).max_decoding_message_size(usize::MAX);
         requests
             .send(WatchRequest::default())
@@ -258,7 +259,7 @@ impl Watches {
         let first = responses
             .message()
             .await?
-            .ok_or_else(|| tonic::Status::unavailable("no answer"))?;
+            .ok_or_else(|| tonic::Status::unavailable("no response"))?;
         assert_eq!(
             (first.watch_id, first.events.len()),
             (-1, 0),
@@ -270,43 +271,41 @@ impl Watches {
         })
     }
 
-    pub fn ask(&self, request: RequestUnion) {
+    pub fn send(&self, request: RequestUnion) {
         let request = WatchRequest {
             request_union: Some(request),
         };
-        // a stream that was cut says so when it is read
+        // if the stream was cut, reading it returns the error
         let _ = self
             .requests
             .as_ref()
-            .expect("not the last yet")
+            .expect("the client's side is open")
             .send(request);
     }
 
     pub fn cancel(&self, watch_id: i64) {
-        self.ask(RequestUnion::CancelRequest(WatchCancelRequest { watch_id }));
+        self.send(RequestUnion::CancelRequest(WatchCancelRequest { watch_id }));
     }
 
     pub fn progress(&self) {
-        self.ask(RequestUnion::ProgressRequest(WatchProgressRequest {}));
+        self.send(RequestUnion::ProgressRequest(WatchProgressRequest {}));
     }
 
-    /// Creates a watch and answers the next answer, which must be about it.
+    /// Creates a watch and returns the next response, which must be the one to this request.
     pub async fn create(&mut self, create: WatchCreateRequest) -> WatchResponse {
         let what = format!("{create:?}");
-        self.ask(RequestUnion::CreateRequest(create));
+        self.send(RequestUnion::CreateRequest(create));
         let response = self.next().await;
-        assert!(response.created, "{what} was answered {response:?}");
+        assert!(response.created, "{what}: response {response:?}");
         response
     }
 
     pub async fn next(&mut self) -> WatchResponse {
-        let response = soon("an answer of the stream", self.responses.message()).await;
-        response
-            .expect("the stream goes on")
-            .expect("the stream goes on")
+        let response = soon("a response of the stream", self.responses.message()).await;
+        response.expect("no error").expect("a response")
     }
 
-    /// The next `many` events of a watch, whatever answers bring them.
+    /// The next `many` events of a watch, in any number of responses.
     pub async fn events(
         &mut self,
         watch_id: i64,
@@ -335,25 +334,25 @@ pub fn watch(key: &str, range_end: &str) -> WatchCreateRequest {
     }
 }
 
-/// A server of ours in a process of its own, so that what it takes can be measured. The test that
-/// calls [`Process::start`] with its own name is run again there, and must call [`Process::is_it`]
-/// first.
+/// Our server in another process, so that its memory can be measured. The process is this test
+/// program, which runs only the test that calls [`Process::start`] with its own name. That test
+/// must call [`Process::is_it`] first.
 pub struct Process {
     child: Child,
     pub url: String,
     dir: PathBuf,
-    /// Kept open, so that it can write its last.
+    /// Kept open, so that the process can still write.
     _lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
 }
 
 impl Process {
-    /// Whether this is that process; then it has served until its standard input ended.
+    /// Whether this is the process of the server. If so, it returns when standard input is closed.
     pub fn is_it() -> bool {
         let Some(dir) = std::env::var_os("LIBKV_TEST_SERVE") else {
             return false;
         };
         let db = Db::open(dir, Options::new().limits(LimitsPreset::Etcd)).expect("a store");
-        let server = libkv_etcd::serve(&db, "127.0.0.1:0").expect("it is served");
+        let server = libkv_etcd::serve(&db, "127.0.0.1:0").expect("a server");
         println!("\nserving {}", server.address());
         let _ = std::io::stdout().flush();
         let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
@@ -368,17 +367,11 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .expect("it starts");
+            .expect("started");
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         let url = lines
-            .find_map(|line| {
-                Some(
-                    line.expect("it writes")
-                        .strip_prefix("serving ")?
-                        .to_string(),
-                )
-            })
-            .expect("it says where it serves");
+            .find_map(|line| Some(line.expect("text").strip_prefix("serving ")?.to_string()))
+            .expect("the line with the address");
         Process {
             child,
             url,
@@ -387,10 +380,10 @@ impl Process {
         }
     }
 
-    /// Bytes of memory that are this process's own: no files, nothing shared.
+    /// The anonymous memory of the process in bytes: no files, nothing shared.
     pub fn private_bytes(&self) -> u64 {
-        let rollup =
-            fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id())).expect("it runs");
+        let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id()))
+            .expect("the process runs");
         let number = |line: &str| {
             line.split_whitespace()
                 .nth(1)

@@ -193,7 +193,7 @@ class InternalError(Error, RuntimeError):
 
 
 class UnknownOutcomeError(Error):
-    """The write may or may not have happened; the message says how to find out."""
+    """The write may or may not have happened; the message explains how to find out."""
 
     code = "unknown_outcome"
 

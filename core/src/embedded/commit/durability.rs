@@ -15,7 +15,7 @@ pub(super) type BootId = Option<[u8; 16]>;
 
 /// Writes the gap if the last lazy commits were made under another boot. The caller holds the write
 /// lock.
-pub(super) fn close_gap(env: &Env, boot: BootId) -> Result<()> {
+pub(super) fn write_gap_after_reboot(env: &Env, boot: BootId) -> Result<()> {
     let must = {
         let read = env.read()?;
         let lazy_boot = read.get(Tree::Meta, meta::LAZY_BOOT)?;
@@ -35,7 +35,7 @@ pub(super) fn close_gap(env: &Env, boot: BootId) -> Result<()> {
 }
 
 /// Notes, synced, that lazy commits follow under this boot. The caller holds the write lock.
-pub(super) fn announce_lazy(env: &Env, boot: BootId) -> Result<()> {
+pub(super) fn record_lazy_boot(env: &Env, boot: BootId) -> Result<()> {
     // an unknown boot is noted with an id that no boot has
     let boot = boot.unwrap_or_default();
     let noted = env.read()?.get(Tree::Meta, meta::LAZY_BOOT)? == Some(&boot);
@@ -49,7 +49,7 @@ pub(super) fn announce_lazy(env: &Env, boot: BootId) -> Result<()> {
 
 /// Removes the note, for the last process that closes the store: after a successful sync a power
 /// cut can take nothing. The caller holds the write lock.
-pub(crate) fn withdraw_lazy(env: &Env, boot: BootId) -> Result<()> {
+pub(crate) fn remove_lazy_boot(env: &Env, boot: BootId) -> Result<()> {
     let Some(boot) = boot else { return Ok(()) };
     let noted = env.read()?.get(Tree::Meta, meta::LAZY_BOOT)? == Some(&boot);
     if !noted {

@@ -128,7 +128,7 @@ impl GroupCommit {
                         .map(Outcome::Response),
                     work => maintain(&mut writer, work).map(Outcome::Step),
                 });
-                if writer.is_torn() {
+                if writer.has_partial_write() {
                     return match group.is_from_queue {
                         true => Err(GroupFailure::Member),
                         false => Ok(outcomes),
@@ -285,11 +285,11 @@ impl GroupCommit {
             return Err(Error::new(Code::ReadOnly, message));
         }
         if !self.unsynced && !self.gap_closed.load(Ordering::Acquire) {
-            durability::close_gap(&self.env, self.guard.boot_id())?;
+            durability::write_gap_after_reboot(&self.env, self.guard.boot_id())?;
             self.gap_closed.store(true, Ordering::Release);
         }
         if !self.unsynced && !self.lazy_announced.load(Ordering::Acquire) && self.queue.has_lazy() {
-            durability::announce_lazy(&self.env, self.guard.boot_id())?;
+            durability::record_lazy_boot(&self.env, self.guard.boot_id())?;
             self.lazy_announced.store(true, Ordering::Release);
         }
         Ok(())

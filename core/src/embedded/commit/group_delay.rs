@@ -2,9 +2,9 @@
 //!
 //! Take many clients that each send the next request when they get a response. There are two ways
 //! to serve them. Together: all share every commit, and no commit runs while their next requests
-//! are on their round trip. Or in turns: one half is on its round trip while the other is committed,
-//! which costs two flushes instead of one. Together is better if a flush takes longer than the round
-//! trip, in turns if not.
+//! are on their round trip. Or in turns: one half is on its round trip while the other is
+//! committed, which costs two flushes instead of one. Together is better if a flush takes longer
+//! than the round trip, in turns if not.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -14,10 +14,10 @@ use crate::mutex::lock;
 /// The longest wait of a group for the requests that it expects, and its share of a commit.
 const WAIT_MAX: Duration = Duration::from_millis(2);
 const COMMIT_PARTS: u32 = 4;
-/// While clients take turns the round trip is not measured. Each group forgets this share of it, so that
-/// it is measured again after a while.
+/// While clients take turns the round trip is not measured. Each group reduces it by this share, so
+/// that it is measured again after a while.
 const ROUND_TRIP_PARTS: u32 = 256;
-/// Each group forgets this share of the clients that were not seen again.
+/// Each group removes this share of the clients that did not come back.
 const CLIENT_PARTS: usize = 64;
 
 /// What was observed of the groups of an environment.
@@ -38,8 +38,8 @@ struct LastGroup {
     ended: Instant,
     /// Requests that came while it was committed.
     arrivals: usize,
-    /// The estimated number of active clients. One that is on its round trip at the end of a group was
-    /// seen before.
+    /// The estimated number of active clients. One that is on its round trip at the end of a group
+    /// was seen before.
     clients: usize,
     /// The time of a commit: the shorter of the last two, and the last.
     commit: Duration,
@@ -91,8 +91,8 @@ impl GroupDelay {
             observed.round_trip = observed.round_trip.max(since);
         }
         if observed.round_trip * 2 > last.commit {
-            let forgotten = observed.round_trip / ROUND_TRIP_PARTS;
-            observed.round_trip -= forgotten;
+            let share = observed.round_trip / ROUND_TRIP_PARTS;
+            observed.round_trip -= share;
             return Plan::TakeTurns(last.clients.div_ceil(2));
         }
         Plan::WaitFor(

@@ -111,7 +111,7 @@ impl Committer {
             let unwanted = !late && interrupt.is_some_and(|interrupt| interrupt());
             if (late || unwanted) && own.give_up() {
                 if self.0.group.queue.was_appointed(own) {
-                    self.hand_on();
+                    self.pass_leadership();
                 }
                 return Err(if late { self.busy() } else { cancelled() });
             }
@@ -123,8 +123,8 @@ impl Committer {
         }
     }
 
-    /// Leads group after group until the own request has an outcome, then hands on. If the write
-    /// lock is not available in time the own request is given up.
+    /// Leads group after group until the own request has an outcome, then passes leadership on. If
+    /// the write lock is not available in time the own request is given up.
     fn lead(&self, own: &Pending, interrupt: Option<Interrupt>) -> Result<()> {
         let mut follow_up = FollowUp::default();
         let mut result = Ok(());
@@ -134,7 +134,7 @@ impl Committer {
         };
         while own.is_queued() && result.is_ok() {
             let guard = &self.0.group.guard;
-            guard.give_way();
+            guard.yield_to_waiter();
             result = match guard.lock_writer(own.deadline, Some(&interrupt)) {
                 Ok(held) => {
                     let outcomes = self.0.group.run(Members::Queue { in_turns: false });
@@ -144,7 +144,7 @@ impl Committer {
                 }
                 Err(error) => {
                     own.give_up();
-                    self.hand_on();
+                    self.pass_leadership();
                     Err(error)
                 }
             };
@@ -153,20 +153,25 @@ impl Committer {
         result
     }
 
-    /// After a group: first its members are woken, then leadership is handed on, then the commit
+    /// After a group: first its members are woken, then leadership is passed on, then the commit
     /// signal is given.
-    pub(super) fn finish(&self, outcomes: Outcomes, hand_on: bool, follow_up: &mut FollowUp) {
+    pub(super) fn finish(
+        &self,
+        outcomes: Outcomes,
+        pass_leadership: bool,
+        follow_up: &mut FollowUp,
+    ) {
         let succeeded = outcomes.iter().any(|(_, outcome)| outcome.is_ok());
         follow_up.sweep |= outcomes
             .iter()
-            .any(|(member, outcome)| outcome.is_ok() && member.leaves_sweep());
+            .any(|(member, outcome)| outcome.is_ok() && member.needs_worker_sweep());
         follow_up.completions.extend(
             outcomes
                 .into_iter()
                 .filter_map(|(member, outcome)| member.finish(outcome)),
         );
-        if hand_on {
-            self.hand_on();
+        if pass_leadership {
+            self.pass_leadership();
         }
         if succeeded {
             self.0.group.guard.raise_signal();
@@ -187,8 +192,8 @@ impl Committer {
         );
     }
 
-    pub(super) fn hand_on(&self) {
-        if let Successor::Worker = self.0.group.queue.hand_on() {
+    pub(super) fn pass_leadership(&self) {
+        if let Successor::Worker = self.0.group.queue.pass_leadership() {
             self.order(|orders| &orders.lead);
         }
     }

@@ -1,5 +1,5 @@
 //! Group commit. The first writer becomes the leader: it takes the write lock, applies all waiting
-//! requests in one transaction, commits once and hands out the responses.
+//! requests in one transaction, commits once and returns the responses.
 //!
 //! After a commit the leader unlocks, wakes the members of its group, hands leadership to the
 //! oldest request that waits with a thread (if there is none, to the worker), gives the commit
@@ -31,7 +31,7 @@ mod times;
 mod worker;
 
 pub(crate) use committer::{Batch, Committer};
-pub(crate) use durability::withdraw_lazy;
+pub(crate) use durability::remove_lazy_boot;
 pub(crate) use group::now_ns;
 #[cfg(test)]
 pub(crate) use queue::Outcome;

@@ -184,7 +184,7 @@ impl Pending {
 
     /// True for a compaction whose caller does not wait for the space: the worker must sweep after
     /// it.
-    pub fn leaves_sweep(&self) -> bool {
+    pub fn needs_worker_sweep(&self) -> bool {
         match &self.work {
             Work::Request(Request::Compact(compact)) => !(compact.physical && self.has_thread()),
             _ => false,
@@ -218,7 +218,7 @@ enum Leadership {
 #[derive(Default)]
 pub(super) struct Queue {
     inner: Mutex<Inner>,
-    /// Notified when as many requests wait as the leader asked for.
+    /// Notified when as many requests wait as the leader requires.
     arrival: Condvar,
 }
 
@@ -322,7 +322,7 @@ impl Queue {
         timed_out
     }
 
-    /// Whether a waiting request asks only for a lazy commit.
+    /// Whether a waiting request needs only a lazy commit.
     pub fn has_lazy(&self) -> bool {
         let lazy = |pending: &Arc<Pending>| {
             pending.durability == Durability::Lazy && matches!(pending.work, Work::Request(_))
@@ -382,7 +382,7 @@ impl Queue {
 
     /// Hands leadership on: to the oldest request with a thread; if there is none to the worker; if
     /// the queue is empty to nothing.
-    pub fn hand_on(&self) -> Successor {
+    pub fn pass_leadership(&self) -> Successor {
         let mut inner = lock(&self.inner);
         inner.waiting.retain(|pending| pending.is_queued());
         for pending in &inner.waiting {

@@ -1,4 +1,4 @@
-//! What a caller asks for beside its request.
+//! The conditions of a write, in addition to its request.
 
 use std::time::{Duration, Instant};
 

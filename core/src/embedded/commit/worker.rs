@@ -38,7 +38,7 @@ impl Committer {
                 Err(orders) => {
                     drop(worker);
                     which(&orders).store(true, Ordering::Release);
-                    self.carry_out(&orders);
+                    self.run_orders(&orders);
                     return;
                 }
             }
@@ -57,10 +57,10 @@ impl Committer {
             .name("libkv-writer".into())
             .spawn(move || {
                 while !its_orders.must_stop() {
-                    committer.carry_out(&its_orders);
+                    committer.run_orders(&its_orders);
                     parker.park();
                 }
-                committer.carry_out(&its_orders);
+                committer.run_orders(&its_orders);
                 committer.sweep_for_completions(&its_orders);
             });
         match thread {
@@ -91,7 +91,7 @@ impl Committer {
     /// Does what was ordered until there is no order left. Each order has its turn in every round:
     /// a completion that writes orders the next lead at once, which must not delay the other
     /// orders.
-    fn carry_out(&self, orders: &Orders) {
+    fn run_orders(&self, orders: &Orders) {
         loop {
             // these two also after the order to stop: every queued request gets an outcome
             let lead = orders.lead.swap(false, Ordering::AcqRel);
@@ -116,14 +116,14 @@ impl Committer {
         }
     }
 
-    /// Leads one group for requests without a thread, then hands on. If a thread leads meanwhile
+    /// Leads one group for requests without a thread, then passes leadership on. If a thread leads meanwhile
     /// there is nothing to do.
     fn lead_for_completions(&self) {
         let group = &self.0.group;
         if !group.queue.begin_as_worker() {
             return;
         }
-        group.guard.give_way();
+        group.guard.yield_to_waiter();
         // a request that joins meanwhile may have an earlier deadline, or all may be withdrawn
         let idle = || group.queue.is_worker_idle(Instant::now());
         let mut follow_up = FollowUp::default();
@@ -140,7 +140,7 @@ impl Committer {
             Err(error) => {
                 let timed_out = matches!(error.code(), Code::Busy | Code::Cancelled);
                 let refused = (!timed_out).then(|| group.queue.take_next()).flatten();
-                self.hand_on();
+                self.pass_leadership();
                 follow_up
                     .completions
                     .extend(refused.and_then(|pending| pending.finish(Err(error))));
@@ -289,7 +289,7 @@ mod tests {
         store.commit().run(Put::new("k", "v"), terms).expect("put");
         let lock = store.guard().lock_writer(None, None).expect("it is free");
         let mut txn = store.env().write().expect("a transaction");
-        compact::promise(&mut txn, &Compact::new(2), 2, -1).expect("compacted");
+        compact::start_compaction(&mut txn, &Compact::new(2), 2, -1).expect("compacted");
         txn.commit(true).expect("committed");
         thread::scope(|scope| {
             let committer = store.commit();

@@ -18,7 +18,7 @@ pub(crate) struct Identity {
 
 /// What an earlier process left in the guard file that is still valid.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Survivors {
+pub(crate) struct KeptState {
     /// A sync has failed, and none has succeeded since.
     pub poisoned: bool,
     /// The deadlines are of this boot, this clock and these files.
@@ -28,15 +28,15 @@ pub(crate) struct Survivors {
 impl Guard {
     /// Initialises the page, as the only process that is present, and returns what it kept: the
     /// mark of a failed sync, and deadlines, if they are of this boot and these files.
-    pub fn initialise(&self, identity: &Identity, manual_clock: bool) -> Result<Survivors> {
+    pub fn initialise(&self, identity: &Identity, manual_clock: bool) -> Result<KeptState> {
         let Some(shared) = self.shared() else {
-            return Ok(Survivors::default());
+            return Ok(KeptState::default());
         };
-        let survivors = survivors(shared, identity, manual_clock);
+        let kept_state = kept_state(shared, identity, manual_clock);
         shared.magic.store(0, Ordering::Release);
         shared
             .poisoned
-            .store(survivors.poisoned.into(), Ordering::Release);
+            .store(kept_state.poisoned.into(), Ordering::Release);
         let boot = words(&os::process().boot.unwrap_or_default());
         for (field, word) in shared.boot.iter().zip(boot) {
             field.store(word, Ordering::Relaxed);
@@ -60,7 +60,7 @@ impl Guard {
         self.identify(identity);
         shared.layout.store(LAYOUT, Ordering::Release);
         shared.magic.store(MAGIC, Ordering::Release);
-        Ok(survivors)
+        Ok(kept_state)
     }
 
     /// Records which files belong together.
@@ -126,7 +126,7 @@ impl Guard {
     }
 }
 
-fn survivors(shared: &Layout, identity: &Identity, manual_clock: bool) -> Survivors {
+fn kept_state(shared: &Layout, identity: &Identity, manual_clock: bool) -> KeptState {
     let layout = shared.layout.load(Ordering::Acquire);
     let ours = shared.magic.load(Ordering::Acquire) == MAGIC
         && (1..=LAYOUT).contains(&layout)
@@ -136,7 +136,7 @@ fn survivors(shared: &Layout, identity: &Identity, manual_clock: bool) -> Surviv
         .store_id
         .each_ref()
         .map(|word| word.load(Ordering::Relaxed));
-    Survivors {
+    KeptState {
         poisoned: ours && shared.poisoned.load(Ordering::Acquire) != 0,
         deadlines: ours
             && layout == LAYOUT

@@ -102,7 +102,7 @@ impl Guard {
     }
 
     /// Whether a store was here when the page was last written: the page has a store id.
-    pub fn remembers_store(&self) -> Result<bool> {
+    pub fn has_store_id(&self) -> Result<bool> {
         let mut page = [0; 32];
         let read = fs::File::open(&self.path).and_then(|mut file| file.read_exact(&mut page));
         match read {
@@ -151,7 +151,7 @@ impl Guard {
     }
 
     /// Removes the mark of a failed sync after a successful one. No other process is present.
-    pub fn heal(&self) {
+    pub fn clear_poison(&self) {
         if let Some(shared) = self.shared() {
             shared.poisoned.store(0, Ordering::Release);
         }

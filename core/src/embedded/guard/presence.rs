@@ -5,7 +5,7 @@
 //! | 0 | opening | exclusive | the process that opens or closes the store now |
 //! | 1 | present | shared; exclusive with a manual clock | every process that has the store open |
 //! | 2 | reading | shared | every process that has it open on a read-only medium |
-//! | 16 + pid | | exclusive | each process, so that the others know its pid |
+//! | 16 + pid | | exclusive | each process, so that the others can find its pid |
 //! | 2^62 + image | | exclusive | each program image: its leases end when the byte is free |
 //!
 //! The locks belong to the open file description. An `exec` closes it, so the leases that the

@@ -1,4 +1,5 @@
-//! A mutex of the C library in shared memory. If its holder dies, the next caller gets it.
+//! A mutex of the C library in shared memory. If its holder ends without an unlock, the next caller
+//! gets it.
 #![allow(unsafe_code)]
 
 use std::cell::UnsafeCell;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// The mutex, as it lies in the guard file.
+/// The mutex, as it is in the guard file.
 #[repr(C, align(64))]
 pub(super) struct RobustMutex(UnsafeCell<libc::pthread_mutex_t>);
 
@@ -17,7 +18,7 @@ pub(super) struct RobustMutex(UnsafeCell<libc::pthread_mutex_t>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attempt {
     Locked,
-    /// Locked; the holder before had died with the lock.
+    /// Locked; the previous holder ended while it held the lock.
     OwnerDied,
     /// Another thread has it.
     Busy,

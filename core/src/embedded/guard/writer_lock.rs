@@ -14,8 +14,8 @@ use crate::error::{Code, Error, Result};
 
 /// A waiting thread sets its mark again after this time: a holder may have cleared it for another.
 pub(crate) const WAIT_PERIOD: Duration = Duration::from_millis(100);
-/// A holder that saw a waiting thread gives way at most for this time.
-const GIVE_WAY_MAX: Duration = Duration::from_millis(1);
+/// The longest time that a holder yields to a waiting thread.
+const YIELD_MAX: Duration = Duration::from_millis(1);
 
 /// The write lock, held by this thread.
 pub(crate) struct WriterLock<'g> {
@@ -31,7 +31,7 @@ impl Drop for WriterLock<'_> {
 }
 
 impl Guard {
-    /// Takes the write lock; without a deadline it waits without limit. If the holder has died,
+    /// Takes the write lock; without a deadline it waits without limit. If the holder has ended,
     /// the next caller gets the lock.
     ///
     /// # Errors
@@ -103,14 +103,14 @@ impl Guard {
 
     /// After unlocking: if another thread waits for the lock, leaves it the time to take it before
     /// this thread locks again, at most for a millisecond.
-    pub fn give_way(&self) {
+    pub fn yield_to_waiter(&self) {
         let Some(shared) = self.shared() else { return };
         if shared.waiter.load(Ordering::Relaxed) == 0
             || shared.waiter.swap(0, Ordering::AcqRel) == 0
         {
             return;
         }
-        let until = Instant::now() + GIVE_WAY_MAX;
+        let until = Instant::now() + YIELD_MAX;
         while shared.writer_pid.load(Ordering::Acquire) == 0 && Instant::now() < until {
             thread::yield_now();
         }

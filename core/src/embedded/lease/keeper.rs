@@ -1,4 +1,4 @@
-//! The leases of a store as this process sees them: keep-alive, renewal for handles, and the search
+//! The leases of a store in this process: keep-alive, renewal for handles, and the search
 //! for leases that are due.
 //!
 //! Nothing is deleted here: an expiry is ordered from the writer of this process. If other
@@ -347,7 +347,7 @@ impl Leases {
 
     /// Before a manual clock is moved: renews the kept leases beyond the new time, so that no
     /// thread considers them expired before [`Leases::catch_up`] has renewed them.
-    pub fn keep_beyond(&self, forward_ms: i64) {
+    pub fn renew_beyond(&self, forward_ms: i64) {
         let ahead_ns = u64::try_from(forward_ms)
             .unwrap_or(0)
             .saturating_mul(1_000_000);

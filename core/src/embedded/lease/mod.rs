@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `entries` | the trees `lease` and `lkey`: find a lease, list its keys |
 //! | `slot` | the meaning of a slot, and what a writer does with slots |
-//! | `slots` | the slots in the guard file: allocation, keep-alive, search for gone owners |
+//! | `slots` | the slots in the guard file: allocation, keep-alive, search for owners that have ended |
 //! | `keeper` | the leases of a process: keep-alive, renewal, search for due leases |
 //! | `restore` | the deadlines after an opening: kept, or a full TTL for each lease |
 //!

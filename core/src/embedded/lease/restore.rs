@@ -29,7 +29,7 @@ pub(crate) fn restore_deadlines(env: &Env, guard: &Guard, valid: bool, now_ns: u
         next = next.min(slot.deadline);
         owned += u64::from(slot.owner.is_some());
     }
-    guard.set_survey(next, owned);
+    guard.set_summary(next, owned);
     // the slots were filled in the order of ids: the first free one is not known
     guard.search_from_first_slot();
     Ok(())

@@ -62,7 +62,7 @@ pub(crate) trait LeaseSlots {
 
     /// Records the result of a look at all slots: the first deadline, and the number of leases with
     /// an owner.
-    fn set_survey(&self, next_deadline: u64, owned: u64);
+    fn set_summary(&self, next_deadline: u64, owned: u64);
 
     /// This process, as an owner.
     fn own_image(&self) -> Owner;

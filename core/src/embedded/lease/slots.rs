@@ -85,7 +85,7 @@ impl LeaseSlots for Guard {
         words.freed.fetch_add(1, Ordering::AcqRel);
         words.hint.fetch_min(index.into(), Ordering::AcqRel);
         if slot.owner.swap(0, Ordering::AcqRel) != 0 {
-            // a survey may have counted again meanwhile: never below 0
+            // the summary may have been counted again meanwhile: never below 0
             let _ = words
                 .owned
                 .fetch_update(Ordering::AcqRel, Ordering::Acquire, |owned| {
@@ -103,7 +103,7 @@ impl LeaseSlots for Guard {
         })
     }
 
-    fn set_survey(&self, next_deadline: u64, owned: u64) {
+    fn set_summary(&self, next_deadline: u64, owned: u64) {
         let Some(words) = self.slot_words() else {
             return;
         };

@@ -32,7 +32,7 @@ const LMDB_VERSION: (i32, i32, i32) = (0, 9, 24);
 pub(crate) struct EnvOptions {
     /// Write transactions are refused.
     pub read_only: bool,
-    /// No lock file: for a read-only medium, and for a file that no other process can know yet.
+    /// No lock file: for a read-only medium, and for a file that no other process can have opened.
     pub no_lock: bool,
     /// Commits flush nothing (durability `none`).
     pub no_sync: bool,
@@ -125,8 +125,8 @@ impl Env {
         data_fd(&self.env).is_ok_and(os::is_removed)
     }
 
-    /// Sets the function that [`Env::reader_check`] calls first. LMDB knows only pids and locks;
-    /// the function knows which processes are alive.
+    /// Sets the function that [`Env::reader_check`] calls first. LMDB checks only pids and locks;
+    /// the function checks which processes are alive.
     pub fn set_lost_lock(&self, lost_lock: LostLock) {
         let _ = self.lost_lock.set(lost_lock);
     }
@@ -262,7 +262,7 @@ fn check_version() -> Result<()> {
 }
 
 /// Creates a complete data file at `file`, which must not exist: all trees, and `meta` with these
-/// entries. The file is flushed, unless `unsynced`, and closed. No other process may know the name
+/// entries. The file is flushed, unless `unsynced`, and closed. No other process may use the name
 /// yet.
 pub(crate) fn create_data_file(
     file: &Path,
@@ -288,7 +288,7 @@ pub(crate) fn create_data_file(
     let failed = |e: lmdb::Error| error(e.to_err_code(), &file.display().to_string());
     let mut txn = env.begin_rw_txn().map_err(failed)?;
     for name in Tree::NAMES {
-        // SAFETY: this transaction is the only one, since no other process knows the file.
+        // SAFETY: this transaction is the only one, since no other process has opened the file.
         let tree = unsafe { txn.create_db(Some(name), DatabaseFlags::empty()) }.map_err(failed)?;
         if name == "meta" {
             for (key, value) in meta {

@@ -1,7 +1,7 @@
 //! The only code that calls LMDB: the environment, its transactions, cursors, and the pages of the
 //! data file (read with pread, for files that LMDB must not open).
 //!
-//! This module knows trees by name and bytes, not the meaning of keys. All `unsafe` code of the
+//! This module handles trees by name and bytes, not the meaning of keys. All `unsafe` code of the
 //! storage is here: what leaves this module is borrowed from a transaction, checked by the
 //! compiler.
 //!

@@ -45,7 +45,7 @@ pub(super) unsafe fn bytes<'t>(val: &ffi::MDB_val) -> &'t [u8] {
     if val.mv_size == 0 {
         return &[];
     }
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { slice::from_raw_parts(val.mv_data.cast::<u8>(), val.mv_size) }
 }
 

@@ -225,7 +225,7 @@ unsafe fn place<'t>(val: &ffi::MDB_val) -> &'t mut [u8] {
     if val.mv_size == 0 {
         return &mut [];
     }
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { slice::from_raw_parts_mut(val.mv_data.cast::<u8>(), val.mv_size) }
 }
 

@@ -89,7 +89,11 @@ fn full(detail: impl std::fmt::Display) -> Error {
 impl Writer<'_> {
     /// Refuses a request that an active alarm or the quota forbids. `raises_alarm`: a request
     /// beyond the quota raises NOSPACE, which stays active until it is disarmed.
-    pub(super) fn admit(&mut self, request: &Request, raises_alarm: bool) -> Result<()> {
+    pub(super) fn check_alarms_and_quota(
+        &mut self,
+        request: &Request,
+        raises_alarm: bool,
+    ) -> Result<()> {
         let bounds = self.bounds;
         if bounds == Bounds::default() {
             return Ok(());
@@ -165,14 +169,14 @@ impl Writer<'_> {
             kind,
         } = *request;
         let Some(kind) = kind.filter(|_| action != AlarmAction::Get) else {
-            let asked = if action == AlarmAction::Get {
+            let listed = if action == AlarmAction::Get {
                 list(&self.txn, kind)?.alarms
             } else {
                 Vec::new()
             };
             return Ok(AlarmResponse {
                 revision,
-                alarms: asked,
+                alarms: listed,
             });
         };
         let alarm = AlarmMember { member, kind };

@@ -12,7 +12,7 @@ impl Writer<'_> {
     /// raises an alarm, which must be committed although the request is refused.
     pub fn apply(&mut self, request: &Request, raises_alarm: bool) -> Result<Response> {
         self.sub = 0;
-        self.admit(request, raises_alarm)?;
+        self.check_alarms_and_quota(request, raises_alarm)?;
         let response = match request {
             Request::Put(put) => entries::check(&self.txn, put.lease)
                 .and_then(|()| self.put(put))
@@ -28,14 +28,15 @@ impl Writer<'_> {
         };
         match &response {
             // after LMDB's own errors the transaction may be unusable
-            Err(error) => self.torn |= self.sub > 0 || !is_refusal(error.code()),
+            Err(error) => self.partial_write |= self.sub > 0 || !is_refusal(error.code()),
             Ok(_) => self.current += Revision::from(self.sub > 0),
         }
         response
     }
 
     fn compact(&mut self, compact: &Compact) -> Result<CompactResponse> {
-        let response = compact::promise(&mut self.txn, compact, self.current, self.compacted)?;
+        let response =
+            compact::start_compaction(&mut self.txn, compact, self.current, self.compacted)?;
         self.compacted = compact.revision;
         self.wrote = true;
         Ok(response)

@@ -1,11 +1,11 @@
-//! Compactions. One commit promises it: from then on reads below the revision fail. Then the sweep
+//! Compactions. One commit starts it: from then on reads below the revision fail. Then the sweep
 //! removes events from the log, step by step.
 //!
-//! The sweep goes through the log from where it ended last up to the promised revision C. Each
+//! The sweep goes through the log from where it ended last up to the compacted revision C. Each
 //! event there deletes the event before it in its chain, unless that belongs to C itself: at C or
 //! later, a read finds this event or a later one. A tombstone below C also deletes itself, and its
 //! key from `dead` if that still names the tombstone. All events of C stay, for a watch that starts
-//! at C; the next promise sets the sweep back to C, so that they are removed.
+//! at C; the next compaction sets the sweep back to C, so that they are removed.
 
 use super::{compacted_error, future_error};
 use crate::embedded::codec::{self, Rev, meta};
@@ -19,8 +19,8 @@ fn finished(compacted: Revision) -> Rev {
     Rev::new(compacted, u32::MAX)
 }
 
-/// Promises a compaction, or refuses it.
-pub(crate) fn promise(
+/// Records the new compacted revision, or refuses it.
+pub(crate) fn start_compaction(
     txn: &mut WriteTxn,
     compact: &Compact,
     current: Revision,
@@ -85,7 +85,7 @@ pub(crate) fn gaps(txn: &Txn) -> Result<Vec<(Vec<u8>, Revision)>> {
     Ok(gaps)
 }
 
-/// Whether the sweep of a promised compaction is not finished.
+/// Whether the sweep of a started compaction is not finished.
 pub(crate) fn has_leftover(txn: &Txn) -> Result<bool> {
     let compacted = super::compacted_revision(txn)?;
     Ok(compacted > 0 && (swept(txn)? < finished(compacted) || !is_dead_searched(txn)?))
@@ -100,7 +100,7 @@ pub(crate) fn sweep_step(txn: &mut WriteTxn, events_max: usize) -> Result<bool> 
     if !is_dead_searched(txn)? && !search_dead_step(txn, from, compacted, events_max)? {
         return Ok(false);
     }
-    super::time::forget(txn, compacted)?;
+    super::time::remove_compacted_minutes(txn, compacted)?;
     let events = events_from(txn, from, compacted, events_max)?;
     let done = events.len() < events_max;
     let mut reached = finished(compacted);
@@ -207,7 +207,7 @@ fn is_dead_searched(txn: &Txn) -> Result<bool> {
 /// Removes tombstones that the sweep of an earlier version has left, in up to `entries_max` entries
 /// of `dead`. Returns whether all of `dead` was searched.
 ///
-/// In earlier versions a promise in the middle of a sweep did not set it back, so tombstones of the
+/// In earlier versions a compaction in the middle of a sweep did not set it back, so tombstones of the
 /// compacted revision that the sweep had passed stayed. Each of them is the newest event of its
 /// key, because a later event deletes the one before it. So `dead` names them all.
 fn search_dead_step(
@@ -288,10 +288,10 @@ mod tests {
         result
     }
 
-    fn promised(store: &Store, revision: Revision) {
+    fn compacted_to(store: &Store, revision: Revision) {
         write(store, |txn| {
             let (current, compacted) = crate::embedded::mvcc::revisions(txn)?;
-            promise(txn, &Compact::new(revision), current, compacted).map(drop)
+            start_compaction(txn, &Compact::new(revision), current, compacted).map(drop)
         });
     }
 
@@ -347,15 +347,15 @@ mod tests {
     }
 
     #[test]
-    fn sweep_interrupted_by_a_promise_leaves_no_tombstone() {
+    fn sweep_interrupted_by_a_compaction_leaves_no_tombstone() {
         // the sweep to 3 takes 10 puts and 10 tombstones, 3 at a time
         for steps in 0..8 {
             let store = deleted(Path::new(":memory:"));
-            promised(&store, 3);
+            compacted_to(&store, 3);
             for _ in 0..steps {
                 step(&store, 3);
             }
-            promised(&store, 4);
+            compacted_to(&store, 4);
             finish(&store);
             assert_eq!(
                 (problems(&store), entries(&store)),
@@ -366,12 +366,12 @@ mod tests {
     }
 
     #[test]
-    fn sweep_with_promises_and_crashes_between_steps_leaves_no_tombstone() {
-        let path = scratch("promises");
+    fn sweep_with_compactions_and_crashes_between_steps_leaves_no_tombstone() {
+        let path = scratch("compactions");
         for steps_each in 1..8 {
             let mut store = deleted(&path);
             for revision in 3..=8 {
-                promised(&store, revision);
+                compacted_to(&store, revision);
                 for _ in 0..steps_each {
                     step(&store, 3);
                 }
@@ -395,7 +395,7 @@ mod tests {
     fn sweep_removes_tombstones_that_an_earlier_version_left() {
         for reached in [0, 4, KEYS as u32] {
             let store = deleted(Path::new(":memory:"));
-            promised(&store, 3);
+            compacted_to(&store, 3);
             finish(&store);
             write(&store, |txn| {
                 set_swept(txn, Rev::new(3, reached))?;
@@ -429,7 +429,7 @@ mod tests {
                 b"no number",
             )
         });
-        promised(&store, 8);
+        compacted_to(&store, 8);
         finish(&store);
         assert_eq!(entries(&store), (1, 0));
     }
@@ -440,7 +440,7 @@ mod tests {
         write(&store, |txn| {
             txn.put(Tree::Log, &Rev::new(2, 4).to_key(), b"no event")
         });
-        promised(&store, 8);
+        compacted_to(&store, 8);
         finish(&store);
         // the last put of the other key is left; the tombstone has deleted the damaged event before
         // it
@@ -473,7 +473,7 @@ mod tests {
     }
 
     #[test]
-    fn compacted_revision_keeps_its_events_until_the_next_promise() {
+    fn compacted_revision_keeps_its_events_until_the_next_compaction() {
         let store = open(Path::new(":memory:"), &Options::new()).expect("a store");
         several(&store);
         let watch = Watch::new("k").prev_kv(true);
@@ -496,8 +496,8 @@ mod tests {
         use EventKind::{Delete as Del, Put as Set};
         let all = vec![Set, Set, Del, Set, Del];
         assert_eq!(seen(), (all.clone(), 5, 6));
-        promised(&store, 3);
-        assert_eq!(seen(), (all.clone(), 0, 5), "promised");
+        compacted_to(&store, 3);
+        assert_eq!(seen(), (all.clone(), 0, 5), "started");
         finish(&store);
         assert_eq!((seen(), problems(&store)), ((all, 0, 5), vec![]), "swept");
         run(&store, Put::new("k", "after"));
@@ -510,12 +510,12 @@ mod tests {
             Vec::<String>::new(),
             "links from later events"
         );
-        promised(&store, 4);
+        compacted_to(&store, 4);
         finish(&store);
         assert_eq!(
             (problems(&store), entries(&store)),
             (vec![], (21, 0)),
-            "the next promise removes them"
+            "the next compaction removes them"
         );
     }
 }

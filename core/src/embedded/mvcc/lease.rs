@@ -159,7 +159,7 @@ impl Writer<'_> {
         for (index, slot) in due {
             if slot_of(&self.txn, slot.id)? != Some(index) {
                 if !self.slots.is_revoked(index) {
-                    // left by a process that died before its commit
+                    // left by a process that ended before its commit
                     slots.clear(index);
                 }
                 continue;
@@ -167,7 +167,8 @@ impl Writer<'_> {
             if revoked == most {
                 return Ok(false);
             }
-            // a lease that was kept alive meanwhile has a later deadline, which the survey finds
+            // a lease that was kept alive meanwhile has a later deadline, which the new summary
+            // includes
             if slot.deadline == DEAD || slots.swap_deadline(index, slot.deadline, DEAD) {
                 self.slots.revoked.push((index, slot.deadline));
                 if let Err(error) = self.in_own_revision(|writer| writer.revoke_keys(slot.id)) {
@@ -194,7 +195,7 @@ mod tests {
     use crate::options::{Clock, Options};
     use crate::request::Put;
 
-    /// Neither a damaged entry of a lease nor a damaged key of it may keep other leases alive.
+    /// A damaged entry or a damaged key of a lease must not keep other leases alive.
     #[test]
     fn damaged_lease_does_not_stop_the_expiry_of_others() {
         let damages: [fn(&mut WriteTxn) -> Result<()>; 2] = [

@@ -3,7 +3,7 @@
 //! The source may be a file that another program wrote, so every event is checked before it is
 //! written: the order of revisions, and that versions and create revisions follow from the key's
 //! event before. Below the compacted revision C the source has gaps. An event there that has no
-//! earlier one in the source, but says that there was one, gets a link to a record that is swept.
+//! earlier one in the source, although there was one, gets a link to a record that is swept.
 
 use super::chain;
 use super::writer::Writer;
@@ -56,7 +56,7 @@ impl Writer<'_> {
             HistoryPart::Revision(revision) => self.end_load(*revision),
         };
         if loaded.is_err() {
-            self.torn = true;
+            self.partial_write = true;
         }
         loaded
     }
@@ -154,7 +154,7 @@ impl Writer<'_> {
         };
         let is_plausible = tombstone
             || (1 <= kv.version && 1 < kv.create_revision && kv.create_revision <= rev.main);
-        // what came before an event at or below the compaction may be gone
+        // the event before one at or below the compaction may have been removed
         if !is_plausible || (!follows && rev.main > self.compacted) {
             return Err(damaged(
                 record,
@@ -208,7 +208,7 @@ impl Writer<'_> {
             txn.put(tree, key, &bytes)
         })?;
         let old_lease = before.map_or(0, |before| before.lease);
-        // a lease of the past may be gone: the key of an event that is not the last is not on it
+        // the lease of an old event may not exist: only the last event of a key attaches the key
         let lease = match entries::find(&self.txn, header.lease)? {
             Some(_) => header.lease,
             None => 0,

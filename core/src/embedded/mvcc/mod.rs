@@ -1,4 +1,4 @@
-//! The meaning of each request within a transaction. This module knows no clock, no thread and no
+//! The meaning of each request within a transaction. This module uses no clock, no thread and no
 //! other process: it does not open, commit, wait or spawn.
 //!
 //! Reading, from the bottom up:

@@ -1,4 +1,4 @@
-//! Pairs of key and value: where they lie in the map, and copied out of it.
+//! Pairs of key and value: borrowed from the map, or copied out of it.
 
 use bytes::Bytes;
 

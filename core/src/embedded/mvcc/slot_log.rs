@@ -48,13 +48,13 @@ impl<'g> SlotLog<'g> {
     }
 
     /// Records the first deadline. Only once it is certain that every due lease has ended.
-    fn survey(&self) {
+    fn update_summary(&self) {
         let (mut next, mut owned) = (NO_DEADLINE, 0);
         for (_, slot) in self.slots.used() {
             next = next.min(slot.deadline);
             owned += u64::from(slot.owner.is_some());
         }
-        self.slots.set_survey(next, owned);
+        self.slots.set_summary(next, owned);
     }
 }
 
@@ -62,7 +62,7 @@ impl Drop for SlotLog<'_> {
     fn drop(&mut self) {
         let undone = !(self.revoked.is_empty() && self.granted.is_empty());
         if self.looked_at_all && !undone {
-            self.survey();
+            self.update_summary();
         }
         for &(slot, deadline) in &self.revoked {
             self.slots.swap_deadline(slot, DEAD, deadline);

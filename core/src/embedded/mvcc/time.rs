@@ -60,7 +60,7 @@ pub(crate) fn revision_at(txn: &Txn, unix_ms: i64) -> Result<Revision> {
 
 /// Removes minutes with compacted revisions, except the last of them: a search for an earlier time
 /// finds it, and returns `compacted`.
-pub(super) fn forget(txn: &mut WriteTxn, compacted: Revision) -> Result<()> {
+pub(super) fn remove_compacted_minutes(txn: &mut WriteTxn, compacted: Revision) -> Result<()> {
     let mut removed: Vec<Vec<u8>> = Vec::new();
     {
         let mut cursor = txn.cursor(Tree::Side)?;

@@ -1,5 +1,5 @@
 //! Txns. First every compare is evaluated, and every reason for a refusal is checked, against the
-//! state before the txn. Then the operations run; each sees the changes of those before it.
+//! state before the txn. Then the operations run; each includes the changes of those before it.
 
 use super::pairs::Item;
 use super::read;

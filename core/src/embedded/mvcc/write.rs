@@ -112,7 +112,7 @@ impl Writer<'_> {
                 old
             }
             None if self.dead_entries == 0 => return Ok(()),
-            None => match self.revive(key)? {
+            None => match self.take_tombstone(key)? {
                 Some(tombstone) => tombstone,
                 None => return Ok(()),
             },
@@ -125,7 +125,7 @@ impl Writer<'_> {
     }
 
     /// Removes a key from `dead`, and returns its tombstone, which continues its chain.
-    fn revive(&mut self, key: &[u8]) -> Result<Option<Header>> {
+    fn take_tombstone(&mut self, key: &[u8]) -> Result<Option<Header>> {
         let Some(bytes) = self.txn.get(Tree::Dead, key)? else {
             return Ok(None);
         };

@@ -12,7 +12,7 @@ use crate::model::Revision;
 
 /// A write transaction in which each request makes at most one revision.
 ///
-/// A refused request has written nothing, unless [`Writer::is_torn`]: then the whole transaction
+/// A refused request has written nothing, unless [`Writer::has_partial_write`]: then the whole transaction
 /// must be dropped and its other requests must run again.
 pub(crate) struct Writer<'e> {
     pub(super) txn: WriteTxn<'e>,
@@ -33,7 +33,7 @@ pub(crate) struct Writer<'e> {
     pub(super) sub: u32,
     /// Whether a request has written something.
     pub(super) wrote: bool,
-    pub(super) torn: bool,
+    pub(super) partial_write: bool,
 }
 
 impl<'e> Writer<'e> {
@@ -55,7 +55,7 @@ impl<'e> Writer<'e> {
             txn,
             sub: 0,
             wrote: false,
-            torn: false,
+            partial_write: false,
         })
     }
 
@@ -72,7 +72,7 @@ impl<'e> Writer<'e> {
     ) -> Result<()> {
         (self.sub, self.wrote) = (0, true);
         let result = work(self);
-        self.torn |= result.is_err();
+        self.partial_write |= result.is_err();
         self.current += Revision::from(result.is_ok() && self.sub > 0);
         self.sub = 0;
         result
@@ -82,15 +82,15 @@ impl<'e> Writer<'e> {
     pub fn maintain<T>(&mut self, work: impl FnOnce(&mut WriteTxn<'e>) -> Result<T>) -> Result<T> {
         self.wrote = true;
         let result = work(&mut self.txn);
-        self.torn |= result.is_err();
+        self.partial_write |= result.is_err();
         // the sweep may have removed entries
         self.dead_entries = self.txn.entries(Tree::Dead)?;
         result
     }
 
     /// Whether a refused request has written something, so that nothing may be committed.
-    pub fn is_torn(&self) -> bool {
-        self.torn
+    pub fn has_partial_write(&self) -> bool {
+        self.partial_write
     }
 
     /// Whether there is anything to commit.

@@ -1,8 +1,8 @@
 //! One opening, attempt by attempt, until it succeeds or fails.
 //!
 //! The order of an attempt: the registry of this process, the lock "opening", the identity of the
-//! files, the bytes of this process, the lock "present", the verdicts, the data file, the
-//! environment.
+//! files, the bytes of this process, the lock "present", the checks of the target, the data file,
+//! the environment.
 
 use std::fs;
 use std::io;
@@ -13,10 +13,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::create::{create_data, open_lock_file, with_permission};
-use super::verdict::Target;
+use super::target::Target;
 use crate::embedded::commit::now_ns;
 use crate::embedded::guard::Guard;
-use crate::embedded::guard::identity::{Identity, Survivors};
+use crate::embedded::guard::identity::{Identity, KeptState};
 use crate::embedded::lease::restore;
 use crate::embedded::lmdb::data_file::DataFile;
 use crate::embedded::lmdb::{self, Env, EnvOptions};
@@ -49,7 +49,7 @@ pub(super) struct Opening<'o> {
     pub settings: Settings,
     deadline: Option<Instant>,
     /// What an earlier process left in the guard, if this process has initialised it.
-    survivors: Option<Survivors>,
+    kept_state: Option<KeptState>,
 }
 
 impl<'o> Opening<'o> {
@@ -68,7 +68,7 @@ impl<'o> Opening<'o> {
             options,
             settings: Settings::new(options),
             deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
-            survivors: None,
+            kept_state: None,
         }
     }
 
@@ -202,7 +202,7 @@ impl<'o> Opening<'o> {
                 );
                 return Err(Error::new(Code::NotAStore, message));
             }
-            if matches!(file, DataFile::Empty) && guard.remembers_store()? {
+            if matches!(file, DataFile::Empty) && guard.has_store_id()? {
                 let data = self.target.data();
                 let message = format!(
                     "{} is empty, but it had a store: restore it from a backup",
@@ -233,7 +233,9 @@ impl<'o> Opening<'o> {
                 self.busy("is being closed by this process"),
             )));
         };
-        store.settings().agree(self.options, &self.target.path)?;
+        store
+            .settings()
+            .check_same_options(self.options, &self.target.path)?;
         if store.ro_compat() != 0 && !self.target.read_only {
             return Err(self.target.unwritable(store.ro_compat()));
         }
@@ -248,7 +250,7 @@ impl<'o> Opening<'o> {
 
     /// Joins the processes that have the store open. Returns a refusal if that is not possible.
     fn join(&mut self, guard: &mut Guard, file: &DataFile) -> Result<Option<Attempt>> {
-        self.survivors = None;
+        self.kept_state = None;
         guard.map()?;
         guard.record_opening();
         let refused = |error| Ok(Some(Attempt::Refused(error)));
@@ -271,13 +273,13 @@ impl<'o> Opening<'o> {
             return refused(self.busy("is being read as a read-only medium"));
         }
         if !guard.is_shared()? {
-            let survivors = guard.initialise(&identity, manual_clock)?;
-            self.survivors = Some(survivors);
-            if survivors.poisoned {
+            let kept_state = guard.initialise(&identity, manual_clock)?;
+            self.kept_state = Some(kept_state);
+            if kept_state.poisoned {
                 // a sync has failed since the boot: no process may write until one has succeeded
                 let sync = fs::File::open(self.target.data()).and_then(|file| file.sync_all());
                 if sync.is_ok() {
-                    guard.heal();
+                    guard.clear_poison();
                 }
             }
             return Ok(None);
@@ -334,12 +336,12 @@ impl<'o> Opening<'o> {
         drop(env.read()?);
         env.reader_check()?;
         let identity = self.identity(&file);
-        if let Some(survivors) = self.survivors {
+        if let Some(kept_state) = self.kept_state {
             guard.identify(&identity);
             restore::restore_deadlines(
                 &env,
                 &guard,
-                survivors.deadlines,
+                kept_state.deadlines,
                 now_ns(&self.settings.clock),
             )?;
         }

@@ -3,7 +3,7 @@
 //! | file | contents |
 //! |---|---|
 //! | `address` | from an address to a path |
-//! | `verdict` | whether a store may be opened, or created, where a data file of some kind is |
+//! | `target` | the directory, and the checks whether a store may be opened or created there |
 //! | `create` | creating the files |
 //! | `attempt` | one opening: locks, checks and environment, until it succeeds or fails |
 //! | `memory` | `:memory:` |
@@ -12,7 +12,7 @@ mod address;
 mod attempt;
 mod create;
 mod memory;
-mod verdict;
+mod target;
 
 use std::path::Path;
 use std::sync::Arc;

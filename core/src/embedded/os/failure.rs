@@ -33,15 +33,15 @@ fn missing_permission(path: &Path) -> Option<String> {
         .skip(1)
         .filter(|dir| !dir.as_os_str().is_empty())
         .collect();
-    let unsearchable = |dir: &&&Path| may_not(dir, Access::EXEC_OK);
+    let unsearchable = |dir: &&&Path| lacks_permission(dir, Access::EXEC_OK);
     if let Some(dir) = parents.iter().rev().find(unsearchable) {
         return Some(format!("search {}", dir.display()));
     }
     let folder = parents.first().copied().unwrap_or(Path::new("."));
     match () {
-        () if may_not(path, Access::READ_OK) => Some("read it".into()),
-        () if may_not(path, Access::WRITE_OK) => Some("write it".into()),
-        () if may_not(folder, Access::WRITE_OK) => {
+        () if lacks_permission(path, Access::READ_OK) => Some("read it".into()),
+        () if lacks_permission(path, Access::WRITE_OK) => Some("write it".into()),
+        () if lacks_permission(folder, Access::WRITE_OK) => {
             Some(format!("write the directory {}", folder.display()))
         }
         () => None,
@@ -49,7 +49,7 @@ fn missing_permission(path: &Path) -> Option<String> {
 }
 
 /// Whether this process lacks a permission for a path that exists.
-fn may_not(path: &Path, access: Access) -> bool {
+fn lacks_permission(path: &Path, access: Access) -> bool {
     let checked = accessat(CWD, path, access, AtFlags::EACCESS);
     matches!(checked, Err(Errno::ACCESS | Errno::PERM | Errno::ROFS))
 }

@@ -1,5 +1,5 @@
 //! What the operating system does for a store: locks, space, clocks, waking, forks. This module
-//! knows no store.
+//! does not depend on stores.
 //!
 //! System calls go through `rustix`, which has them without `unsafe`. The exceptions use `libc`:
 //! locks on bytes by open file description, signal masks, the allocator, and handlers of forks.

@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use super::clock::boottime_ns;
 use super::fork::PerGeneration;
 
-/// Where a process runs. This stays the same while the process lives, so it is read once.
+/// Where a process runs. This does not change, so it is read once.
 pub(crate) struct ProcessInfo {
     /// The id of this boot of the machine; none if it cannot be read.
     pub boot: Option<[u8; 16]>,

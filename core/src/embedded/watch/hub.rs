@@ -78,7 +78,7 @@ impl Inner {
     }
 }
 
-/// The end of a step, and how far it could have gone.
+/// The end of a step, and the position that it could have reached.
 struct Step {
     upto: Revision,
     current: Revision,
@@ -225,7 +225,7 @@ impl Hub {
             .flatten();
         if matched.is_none() {
             // each watcher finds out what it has missed
-            let behind = |one: &Arc<Subscription>| one.fall_behind(inner.upto, current);
+            let behind = |one: &Arc<Subscription>| one.require_scan(inner.upto, current);
             wakers.extend(inner.subscriptions.values().filter_map(behind));
         }
         inner.upto = matched.unwrap_or(current);

@@ -110,9 +110,9 @@ impl<S: HubOwner> WatchStream for SubscriptionStream<S> {
         self.page(true)
     }
 
-    fn remind(&self) {
+    fn notify_pending(&self) {
         if self.is_ours() {
-            self.subscription.remind();
+            self.subscription.notify_pending();
         }
     }
 
@@ -202,7 +202,7 @@ mod tests {
     /// so do the leaders of an election.
     #[test]
     fn watch_ends_at_a_damaged_event() {
-        let patience = Duration::from_secs(20);
+        let wait_limit = Duration::from_secs(20);
         let store = opening::open(Path::new(":memory:"), &Options::new()).expect("a store");
         let db = Db::from_engine(Arc::new(
             Embedded::new(store.clone(), &Options::new()).expect("a handle"),
@@ -225,7 +225,7 @@ mod tests {
             txn.commit(true).expect("committed");
         }
         store.guard().raise_signal();
-        let response = watcher.next(patience).map(|batch| batch.is_some());
+        let response = watcher.next(wait_limit).map(|batch| batch.is_some());
         assert_eq!(response.map_err(|error| error.code()), Err(Code::Corrupt));
         let seen: Vec<_> = leaders
             .take(3)
@@ -264,7 +264,7 @@ mod tests {
         assert_eq!(hub.upto(), 5);
     }
 
-    /// A waker that uses the watcher: it asks for the resume revision and reads.
+    /// A waker that uses the watcher: it reads the resume revision and the events.
     struct Reader(OnceLock<Weak<Watcher>>, Sender<Result<Revision>>);
 
     impl Wake for Reader {

@@ -58,7 +58,7 @@ pub(super) struct Position {
 pub(super) enum Task {
     Scan(Revision, Revision),
     Hit(Revision),
-    /// Ask for the hub's position.
+    /// The caller must get the hub's position.
     CatchUp,
     Progress,
     Nothing,
@@ -129,7 +129,7 @@ impl Subscription {
 
     /// All that it has not read must be scanned. Up to `matched` every match was noted. Returns the
     /// waker to call.
-    pub fn fall_behind(&self, matched: Revision, upto: Revision) -> Option<Waker> {
+    pub fn require_scan(&self, matched: Revision, upto: Revision) -> Option<Waker> {
         let mut position = lock(&self.position);
         let no_hits = position
             .hits
@@ -174,7 +174,7 @@ impl Subscription {
     }
 
     /// Calls the waker if there is something to read.
-    pub fn remind(&self) {
+    pub fn notify_pending(&self) {
         let waker = {
             let position = lock(&self.position);
             position.is_pending().then(|| position.announce()).flatten()

@@ -1,11 +1,11 @@
-//! etcd_client HOST PORT: the client `etcd-client` of Rust, unmodified.
+//! etcd_client HOST PORT: tests the unmodified crate `etcd-client`.
 
 use std::fmt::Debug;
 use std::time::Duration;
 
 use etcd_client::*;
 
-/// Each check is counted, and said if it fails.
+/// Counts checks and prints those that fail.
 #[derive(Default)]
 struct Checks {
     passed: u32,
@@ -23,7 +23,7 @@ impl Checks {
     }
 }
 
-/// Keys and values of an answer, as text.
+/// Keys and values of a response, as text.
 fn pairs(kvs: &[KeyValue]) -> Vec<(String, String)> {
     let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
     kvs.iter()
@@ -37,7 +37,7 @@ fn pair(key: &str, value: &str) -> (String, String) {
 
 async fn key_values(client: &mut Client, checks: &mut Checks) -> Result<(), Error> {
     checks.check(
-        "get of a key that is not there",
+        "get of a missing key",
         client.get("never", None).await?.kvs().len(),
         0,
     );
@@ -149,35 +149,35 @@ async fn transactions(client: &mut Client, checks: &mut Checks) -> Result<(), Er
             ),
         ])
         .or_else([TxnOp::get("t/a", None)]);
-    let answer = client.txn(txn.clone()).await?;
-    checks.check("txn, then", answer.succeeded(), true);
-    match &answer.op_responses()[..] {
+    let response = client.txn(txn.clone()).await?;
+    checks.check("txn, then", response.succeeded(), true);
+    match &response.op_responses()[..] {
         [
             TxnOpResponse::Put(_),
             TxnOpResponse::Get(get),
             TxnOpResponse::Txn(nested),
         ] => {
             checks.check(
-                "a get sees the put before it",
+                "a get after a put of the same key",
                 pairs(get.kvs()),
                 [pair("t/b", "then")],
             );
             checks.check(
-                "compares of a nested txn see the state before",
+                "compares of a nested txn use the state before the txn",
                 nested.succeeded(),
                 false,
             );
         }
         other => checks.check(
-            "the answers of a txn",
+            "the responses of a txn",
             format!("{other:?}"),
             "put, get and txn",
         ),
     }
-    let answer = client.txn(txn).await?;
+    let response = client.txn(txn).await?;
     checks.check(
         "txn, else",
-        (answer.succeeded(), answer.op_responses().len()),
+        (response.succeeded(), response.op_responses().len()),
         (false, 1),
     );
     let twice = Txn::new().and_then([TxnOp::put("x", "1", None), TxnOp::put("x", "2", None)]);
@@ -195,12 +195,12 @@ async fn transactions(client: &mut Client, checks: &mut Checks) -> Result<(), Er
     Ok(())
 }
 
-/// The next events of a stream, as text; a creation has none.
+/// The next events of a stream, as text. The response to a creation has none.
 async fn events(stream: &mut WatchStream) -> Result<Vec<(EventType, (String, String))>, Error> {
-    let Some(answer) = stream.message().await? else {
+    let Some(response) = stream.message().await? else {
         return Ok(Vec::new());
     };
-    Ok(answer
+    Ok(response
         .events()
         .iter()
         .filter_map(|event| Some((event.event_type(), pairs(&[event.kv()?.clone()]).remove(0))))
@@ -244,14 +244,14 @@ async fn watches(client: &mut Client, checks: &mut Checks) -> Result<(), Error> 
     let progress = stream.message().await?;
     checks.check(
         "progress",
-        progress.map(|answer| (answer.events().len(), answer.canceled())),
+        progress.map(|response| (response.events().len(), response.canceled())),
         Some((0, false)),
     );
     stream.cancel(7).await?;
     let cancelled = stream.message().await?;
     checks.check(
         "cancelled",
-        cancelled.map(|answer| (answer.watch_id(), answer.canceled())),
+        cancelled.map(|response| (response.watch_id(), response.canceled())),
         Some((7, true)),
     );
     client.compact(before + 1, None).await?;
@@ -259,9 +259,9 @@ async fn watches(client: &mut Client, checks: &mut Checks) -> Result<(), Error> 
         .watch("w/a", Some(WatchOptions::new().with_start_revision(2)))
         .await?;
     let mut compacted = 0;
-    while let Some(answer) = stream.message().await? {
-        if answer.canceled() {
-            compacted = answer.compact_revision();
+    while let Some(response) = stream.message().await? {
+        if response.canceled() {
+            compacted = response.compact_revision();
             break;
         }
     }
@@ -281,18 +281,18 @@ async fn leases(client: &mut Client, checks: &mut Checks) -> Result<(), Error> {
         .lease_time_to_live(0x1234, Some(LeaseTimeToLiveOptions::new().with_keys()))
         .await?;
     checks.check(
-        "its keys",
+        "the keys of the lease",
         (left.granted_ttl(), left.keys()),
         (60, &[b"l/a".to_vec()][..]),
     );
-    let (mut keeper, mut answers) = client.lease_keep_alive(0x1234).await?;
+    let (mut keeper, mut responses) = client.lease_keep_alive(0x1234).await?;
     keeper.keep_alive().await?;
     checks.check(
         "keep alive",
-        answers
+        responses
             .message()
             .await?
-            .map(|answer| (answer.id(), answer.ttl())),
+            .map(|response| (response.id(), response.ttl())),
         Some((0x1234, 60)),
     );
     checks.check(
@@ -326,14 +326,14 @@ async fn leases(client: &mut Client, checks: &mut Checks) -> Result<(), Error> {
         seen.extend(events(&mut stream).await?.into_iter().map(|(kind, _)| kind));
     }
     checks.check(
-        "it ends by itself",
+        "the lease expires",
         seen,
         [EventType::Put, EventType::Delete],
     );
     Ok(())
 }
 
-async fn locks_and_the_rest(client: &mut Client, checks: &mut Checks) -> Result<(), Error> {
+async fn locks_and_maintenance(client: &mut Client, checks: &mut Checks) -> Result<(), Error> {
     let lock = client.lock("lock", None).await?;
     checks.check("a lock", lock.key().starts_with(b"lock/"), true);
     client.unlock(lock.key()).await?;
@@ -364,11 +364,7 @@ async fn locks_and_the_rest(client: &mut Client, checks: &mut Checks) -> Result<
     client
         .resign(Some(ResignOptions::new().with_leader(leader)))
         .await?;
-    checks.check(
-        "nobody leads",
-        client.leader("election").await.is_err(),
-        true,
-    );
+    checks.check("no leader", client.leader("election").await.is_err(), true);
     let status = client.status().await?;
     checks.check(
         "status",
@@ -405,7 +401,7 @@ async fn main() -> Result<(), Error> {
     transactions(&mut client, &mut checks).await?;
     watches(&mut client, &mut checks).await?;
     leases(&mut client, &mut checks).await?;
-    locks_and_the_rest(&mut client, &mut checks).await?;
+    locks_and_maintenance(&mut client, &mut checks).await?;
     println!(
         "etcd-client: {} passed, {} failed",
         checks.passed, checks.failed

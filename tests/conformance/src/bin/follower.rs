@@ -1,10 +1,10 @@
-//! The follower in Rust: `follower follow STORE HOW FILE`; and what it follows: `follower write
-//! STORE NAME UPTO`.
+//! The follower in Rust, `follower follow STORE HOW FILE`, and the writer that it follows,
+//! `follower write STORE NAME UPTO`.
 
 use std::io::Write;
 
 use libkv::*;
-use libkv_conformance::follow::{End, resume_file, say};
+use libkv_conformance::follow::{Follow, line_of, resume_file};
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -24,8 +24,8 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("text")
 }
 
-/// Writes on where `NAME/last` says that it was killed, until this number of revisions is written.
-/// Each has three events, now and then one of them a deletion.
+/// Writes revisions until there are this many. The key `NAME/last` has the number of the last one,
+/// so that a killed writer continues. Each revision has three events; some are deletions.
 fn write(store: &str, name: &str, upto: u64) {
     let db = open(store);
     let last = format!("{name}/last");
@@ -41,23 +41,23 @@ fn write(store: &str, name: &str, upto: u64) {
             0 => txn.and_then(Delete::new(key(number + 20))),
             _ => txn.and_then(Put::new(key(number + 20), "again")),
         };
-        db.txn(txn).expect("it is written");
+        db.txn(txn).expect("written");
     }
 }
 
-/// Follows the store and says of each batch what [`say`] makes of it, in a file: on from the last
-/// line of that file, if it was killed. Ends with the key `end`.
+/// Watches the store and writes [`line_of`] each batch to a file. Continues after the last line of
+/// the file, if it was killed. Ends at the key `end`.
 fn follow(store: &str, how: &str, file: &str) {
     let db = open(store);
     let (mut out, from) = resume_file(file);
-    let watch = End::watch(how).start_revision(from);
+    let watch = Follow::watch(how).start_revision(from);
     let watcher = db.watch(watch).expect("a watcher");
     let mut deliver = |batch: WatchBatch| {
-        out.write_all(say(&batch).as_bytes()).expect("written");
+        out.write_all(line_of(&batch).as_bytes()).expect("written");
         batch.events.iter().any(|event| event.kv.key == "end")
     };
     match how {
-        // each way of waiting
+        // one follower waits with the iterator, the others with `next`
         "iterator" => drop(
             watcher
                 .map(|batch| batch.expect("a batch"))
@@ -66,7 +66,7 @@ fn follow(store: &str, how: &str, file: &str) {
         _ => {
             while !watcher
                 .next(None)
-                .expect("it goes on")
+                .expect("the watcher continues")
                 .is_some_and(&mut deliver)
             {}
         }

@@ -1,5 +1,4 @@
-//! Alarms as they should be. A quota is no matter of the model, which has no pages: only what
-//! follows from it.
+//! Alarms of the model. The model has no pages and no quota, only alarms and their effect.
 
 use libkv::*;
 
@@ -11,8 +10,8 @@ impl Model {
         self.alarms.iter().any(|alarm| alarm.0 == kind)
     }
 
-    /// Refuses what takes so much room, if there is none, and every write, if none is allowed.
-    pub(super) fn admit_cost(&mut self, cost: u64) -> Result<()> {
+    /// Refuses every write under a CORRUPT alarm, and a write with a cost under a NOSPACE alarm.
+    pub(super) fn check_alarms_for_cost(&mut self, cost: u64) -> Result<()> {
         if self.has_alarm(AlarmKind::Corrupt) {
             self.reach("corrupt");
             return refuse(Code::Corrupt, "corrupt cluster");
@@ -24,14 +23,16 @@ impl Model {
         Ok(())
     }
 
-    pub(super) fn admit(&mut self, request: &Request) -> Result<()> {
+    pub(super) fn check_alarms(&mut self, request: &Request) -> Result<()> {
         match request {
-            Request::Put(put) => self.admit_cost(cost(&put.clone().into())),
-            Request::Txn(txn) if !txn.is_read_only() => self.admit_cost(cost(&txn.clone().into())),
-            Request::Delete(_) | Request::Compact(_) | Request::LeaseRevoke(_) => {
-                self.admit_cost(0)
+            Request::Put(put) => self.check_alarms_for_cost(cost(&put.clone().into())),
+            Request::Txn(txn) if !txn.is_read_only() => {
+                self.check_alarms_for_cost(cost(&txn.clone().into()))
             }
-            // what can be refused before comes first, and is looked at there
+            Request::Delete(_) | Request::Compact(_) | Request::LeaseRevoke(_) => {
+                self.check_alarms_for_cost(0)
+            }
+            // other checks of these requests come first; they check the alarms themselves
             _ => Ok(()),
         }
     }

@@ -1,14 +1,14 @@
-//! Locks and elections as they should be, for one who asks alone: etcd's keys, and no other holder
-//! to wait for.
+//! Locks and elections of the model, for a single caller: etcd's keys, without waiting for another
+//! holder.
 
 use libkv::*;
 
-use super::state::Held;
-use super::{Model, When, refuse};
+use super::state::HeldClaim;
+use super::{Model, ReadAt, refuse};
 use crate::script::{self, CLAIM_TTL_SECONDS, Step};
 
 impl Model {
-    fn hold(&mut self, name: &[u8], value: &[u8]) -> Result<Held> {
+    fn acquire(&mut self, name: &[u8], value: &[u8]) -> Result<HeldClaim> {
         let grant = LeaseGrant {
             ttl_seconds: CLAIM_TTL_SECONDS,
             ..LeaseGrant::default()
@@ -22,29 +22,29 @@ impl Model {
             &mut 0,
         );
         self.revision = revision;
-        Ok(Held {
+        Ok(HeldClaim {
             lease,
             key,
             revision,
         })
     }
 
-    fn let_go(&mut self, held: Option<Held>) {
+    fn release(&mut self, held: Option<HeldClaim>) {
         if let Some(held) = held {
-            // gone already if it was revoked
+            // an error if the lease was revoked before
             let _ = self.revoke(held.lease);
         }
     }
 
-    /// The handle closes, and with it what is held through it, in the order in which it was had.
-    pub(super) fn let_all_go(&mut self) {
+    /// The handle closes: releases all that it holds, in the order in which it was acquired.
+    pub(super) fn release_all(&mut self) {
         let (locks, elections) = (
             std::mem::take(&mut self.locks),
             std::mem::take(&mut self.elections),
         );
-        let mut held: Vec<Held> = locks.into_values().chain(elections.into_values()).collect();
+        let mut held: Vec<HeldClaim> = locks.into_values().chain(elections.into_values()).collect();
         held.sort_by_key(|held| held.revision);
-        held.into_iter().for_each(|held| self.let_go(Some(held)));
+        held.into_iter().for_each(|held| self.release(Some(held)));
     }
 
     pub(super) fn lock(&mut self, step: &Step) -> Result<String> {
@@ -55,24 +55,24 @@ impl Model {
                 }
                 let held = match self.locks.get(name) {
                     Some(held) => held.clone(),
-                    None => self.hold(name, b"")?,
+                    None => self.acquire(name, b"")?,
                 };
                 self.locks.insert(name.clone(), held.clone());
                 Ok(script::locked(&held.key, held.revision))
             }
             Step::Unlock(name) => {
                 let held = self.locks.remove(name);
-                self.let_go(held);
+                self.release(held);
                 Ok("unlocked".into())
             }
-            _ => unreachable!("{step:?} is about no lock"),
+            _ => unreachable!("{step:?} is not a lock step"),
         }
     }
 
-    /// Puts the leader's value, if it still leads.
-    fn proclaim(&mut self, held: &Held, value: &[u8]) -> Result<()> {
-        self.admit_cost(256)?;
-        match self.at(&held.key, When::Now) {
+    /// Puts the leader's new value, if it is still the leader.
+    fn proclaim(&mut self, held: &HeldClaim, value: &[u8]) -> Result<()> {
+        self.check_alarms_for_cost(256)?;
+        match self.at(&held.key, ReadAt::Current) {
             Some((_, pair)) if pair.create == held.revision => {
                 let revision = self.revision + 1;
                 self.put(
@@ -98,7 +98,7 @@ impl Model {
                         self.proclaim(&held, value)?;
                         held
                     }
-                    None => self.hold(name, value)?,
+                    None => self.acquire(name, value)?,
                 };
                 self.elections.insert(name.clone(), held.clone());
                 Ok(script::leads(&held.key, held.revision))
@@ -109,17 +109,17 @@ impl Model {
             },
             Step::Leader(name) => {
                 let range = KeyRange::prefix([name.as_slice(), b"/"].concat());
-                let kvs = self.range_at(&range, When::Now);
+                let kvs = self.range_at(&range, ReadAt::Current);
                 Ok(script::leader(
                     kvs.iter().min_by_key(|kv| kv.create_revision),
                 ))
             }
             Step::Resign(name) => {
                 let held = self.elections.remove(name);
-                self.let_go(held);
+                self.release(held);
                 Ok("resigned".into())
             }
-            _ => unreachable!("{step:?} is about no election"),
+            _ => unreachable!("{step:?} is not an election step"),
         }
     }
 }

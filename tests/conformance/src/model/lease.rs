@@ -1,12 +1,12 @@
-//! Leases as they should be: a number, a TTL, a deadline on the model's own clock.
+//! Leases of the model: an id, a TTL, a deadline on the model's own clock.
 
 use libkv::*;
 
 use super::state::Lease;
-use super::{Model, When, refuse};
+use super::{Model, ReadAt, refuse};
 use crate::script;
 
-/// The greatest TTL there is.
+/// The largest TTL.
 const TTL_MAX: i64 = 9_000_000_000;
 
 impl Model {
@@ -22,13 +22,13 @@ impl Model {
         if grant.ttl_seconds > TTL_MAX {
             return refuse(Code::InvalidArgument, "too large lease TTL");
         }
-        self.admit_cost(64)?;
+        self.check_alarms_for_cost(64)?;
         let granted = grant.ttl_seconds.max(if self.etcd_limits { 2 } else { 1 });
-        // any that is free is as good: none of these is shown
+        // any free id will do: these ids are never printed
         let chosen = || {
             (1 << 40..)
                 .find(|id| !self.leases.by_id.contains_key(id))
-                .expect("one is free")
+                .expect("a free id")
         };
         let id = if grant.id == 0 { chosen() } else { grant.id };
         if self.leases.by_id.contains_key(&id) {
@@ -56,7 +56,7 @@ impl Model {
     }
 
     fn leased_keys(&self, id: LeaseId) -> Vec<Vec<u8>> {
-        let kvs = self.range_at(&KeyRange::all(), When::Now).into_iter();
+        let kvs = self.range_at(&KeyRange::all(), ReadAt::Current).into_iter();
         kvs.filter(|kv| kv.lease == id)
             .map(|kv| kv.key.to_vec())
             .collect()
@@ -87,7 +87,7 @@ impl Model {
     pub(super) fn keep_alive(&mut self, id: LeaseId) -> LeaseKeepAliveResponse {
         let now = self.leases.now;
         let Some(lease) = self.leases.by_id.get_mut(&id) else {
-            self.reach("dead lease kept alive");
+            self.reach("keep-alive of a missing lease");
             return LeaseKeepAliveResponse { id, ttl_seconds: 0 };
         };
         let gained = now + lease.granted - lease.deadline;
@@ -131,7 +131,7 @@ impl Model {
         for lease in self.leases.by_id.values_mut().filter(|lease| lease.kept) {
             lease.deadline = now + lease.granted;
         }
-        let dead = |id: &LeaseId| {
+        let expired = |id: &LeaseId| {
             self.leases
                 .by_id
                 .get(id)
@@ -142,10 +142,10 @@ impl Model {
             .places
             .iter()
             .flatten()
-            .filter(|id| dead(id))
+            .filter(|id| expired(id))
             .copied()
             .collect();
-        // nothing is written, so nothing ends
+        // no write is allowed, so no lease ends
         let due = if self.has_alarm(AlarmKind::Corrupt) {
             Vec::new()
         } else {
@@ -157,19 +157,19 @@ impl Model {
         for id in due {
             self.reach("lease expires");
             let before = self.revision;
-            self.revoke(id).expect("it was just there");
+            self.revoke(id).expect("the lease exists");
             if self.revision == before {
                 self.reach("lease without keys expires");
             }
         }
-        self.remind_watchers();
+        self.request_progress_reports();
     }
 
     fn minute(seconds: i64) -> i64 {
         (script::CLOCK_START_MS + seconds * 1_000).div_euclid(60_000)
     }
 
-    /// Remembers when the revisions after `before` were written.
+    /// Records the minute in which the revisions after `before` were written.
     pub(super) fn note_time(&mut self, before: Revision) {
         let minute = Model::minute(self.leases.now);
         self.leases

@@ -10,10 +10,10 @@ pub(super) struct Leases {
     /// Seconds since the start.
     pub(super) now: i64,
     pub(super) by_id: BTreeMap<LeaseId, Lease>,
-    /// Places that leases stand in, each in the lowest that was free; it is the order in which those
-    /// go that expire at one moment. (The contract gives none.)
+    /// Slots of leases; a new lease takes the lowest free slot. Leases that expire at the same
+    /// moment expire in this order. (The contract defines none.)
     pub(super) places: Vec<Option<LeaseId>>,
-    /// The minute that each revision was written in, for those that were.
+    /// The minute in which each revision was written.
     pub(super) minutes: BTreeMap<Revision, i64>,
 }
 
@@ -27,15 +27,15 @@ pub(super) struct Lease {
 
 /// A held claim: a lease with a key attached.
 #[derive(Clone, Debug)]
-pub(super) struct Held {
+pub(super) struct HeldClaim {
     pub(super) lease: LeaseId,
     pub(super) key: Vec<u8>,
     pub(super) revision: Revision,
 }
 
-/// One watcher.
+/// The state of one watcher.
 #[derive(Clone, Debug)]
-pub struct Watching {
+pub struct WatchModel {
     pub(super) watch: Watch,
     pub(super) next: Revision,
     pub(super) ended: Option<Error>,
@@ -43,13 +43,13 @@ pub struct Watching {
     pub(super) report: bool,
 }
 
-impl Watching {
-    /// Revisions below this one have been delivered or do not concern it.
+impl WatchModel {
+    /// Revisions below this one have been delivered or have no event for the watcher.
     pub fn position(&self) -> Revision {
         self.next
     }
 
-    /// Says that everything below `revision` has been delivered or does not concern it.
+    /// Marks everything below `revision` as delivered or without an event for the watcher.
     pub fn move_to(&mut self, revision: Revision) {
         self.next = self.next.max(revision);
     }

@@ -1,14 +1,14 @@
-//! Watchers as they should be: a filter over everything that ever happened, and a position in it.
+//! Watchers of the model: a filter over all events, and a position in them.
 
 use std::collections::BTreeMap;
 
 use libkv::*;
 
-use super::state::Watching;
-use super::{Model, When, event, inside, refuse};
+use super::state::WatchModel;
+use super::{Model, ReadAt, event, inside, refuse};
 use crate::script::{self, Step};
 
-/// A watcher that asked for it reports after this number of seconds without a batch.
+/// A watcher with `progress` reports after this number of seconds without a batch.
 const PROGRESS: i64 = 600;
 
 /// Events by their revision.
@@ -22,12 +22,12 @@ fn compacted<T>() -> Result<T> {
 }
 
 impl Model {
-    /// A watcher that begins now.
+    /// A new watcher.
     ///
     /// # Errors
     ///
     /// As a store: `compacted`, `invalid_argument`.
-    pub fn watching(&self, watch: &Watch) -> Result<Watching> {
+    pub fn watcher(&self, watch: &Watch) -> Result<WatchModel> {
         let mut watch = watch.clone();
         if watch.range.key.is_empty() {
             watch.range.key = vec![0];
@@ -44,7 +44,7 @@ impl Model {
         if next < 0 || next < self.compacted {
             return compacted();
         }
-        Ok(Watching {
+        Ok(WatchModel {
             watch,
             next,
             ended: None,
@@ -53,7 +53,8 @@ impl Model {
         })
     }
 
-    /// What a watch has to deliver from a revision on, by revision, if so much is compacted.
+    /// The batches that a watch must deliver from a revision on, if the store is compacted to
+    /// `compacted`.
     fn deliverable(&self, watch: &Watch, from: Revision, compacted: Revision) -> Batches {
         let mut found = BTreeMap::new();
         for (key, versions) in self
@@ -75,7 +76,7 @@ impl Model {
                 }
                 let mut event = event(key, version);
                 if watch.prev_kv && version.main > compacted {
-                    let before = self.at(key, When::At(version.main - 1));
+                    let before = self.at(key, ReadAt::Revision(version.main - 1));
                     event.prev_kv = before.map(|(main, pair)| super::kv(key, main, pair));
                 }
                 found.insert((version.main, version.sub), event);
@@ -88,15 +89,15 @@ impl Model {
         batches
     }
 
-    /// The first batch that a watcher has not had, or none.
-    pub fn pending(&self, watching: &Watching) -> Option<WatchBatch> {
-        self.pending_at(watching, self.compacted)
+    /// The first batch that was not delivered to a watcher, or none.
+    pub fn pending(&self, watcher: &WatchModel) -> Option<WatchBatch> {
+        self.pending_at(watcher, self.compacted)
     }
 
-    /// The same, as it was when no more than this was compacted.
-    pub fn pending_at(&self, watching: &Watching, compacted: Revision) -> Option<WatchBatch> {
+    /// As [`Model::pending`], for the time when the store was compacted to `compacted`.
+    pub fn pending_at(&self, watcher: &WatchModel, compacted: Revision) -> Option<WatchBatch> {
         let first = self
-            .deliverable(&watching.watch, watching.next, compacted)
+            .deliverable(&watcher.watch, watcher.next, compacted)
             .into_iter()
             .next();
         first.map(|(revision, events)| WatchBatch { revision, events })
@@ -106,81 +107,81 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// The reason of its end.
-    pub fn take_batch(&self, watching: &mut Watching) -> Result<Option<WatchBatch>> {
-        if let Some(error) = &watching.ended {
+    /// The reason why the watcher ended.
+    pub fn take_batch(&self, watcher: &mut WatchModel) -> Result<Option<WatchBatch>> {
+        if let Some(error) = &watcher.ended {
             return Err(error.clone());
         }
-        let batch = match self.pending(watching) {
+        let batch = match self.pending(watcher) {
             Some(batch) => {
-                watching.next = batch.revision + 1;
+                watcher.next = batch.revision + 1;
                 batch
             }
-            None if watching.report => WatchBatch {
+            None if watcher.report => WatchBatch {
                 revision: self.revision,
                 events: Vec::new(),
             },
             None => {
-                watching.next = watching.next.max(self.revision + 1);
+                watcher.next = watcher.next.max(self.revision + 1);
                 return Ok(None);
             }
         };
-        (watching.delivered, watching.report) = (self.leases.now, false);
+        (watcher.delivered, watcher.report) = (self.leases.now, false);
         Ok(Some(batch))
     }
 
-    /// Before a compaction to `revision`: those that have not read what goes are at their end.
-    pub(super) fn overtake_watchers(&mut self, revision: Revision) {
+    /// Before a compaction to `revision`: ends the watchers that still have a batch below it.
+    pub(super) fn end_compacted_watchers(&mut self, revision: Revision) {
         let mut watchers = std::mem::take(&mut self.watchers);
-        for watching in watchers.values_mut() {
-            if watching.ended.is_none()
+        for watcher in watchers.values_mut() {
+            if watcher.ended.is_none()
                 && self
-                    .pending(watching)
+                    .pending(watcher)
                     .is_some_and(|batch| batch.revision < revision)
             {
-                watching.ended = compacted::<()>().err();
-                self.reach("watcher overtaken by a compaction");
+                watcher.ended = compacted::<()>().err();
+                self.reach("watcher ended by a compaction");
             }
-            watching.next = watching.next.max(revision);
+            watcher.next = watcher.next.max(revision);
         }
         self.watchers = watchers;
     }
 
-    pub(super) fn remind_watchers(&mut self) {
+    pub(super) fn request_progress_reports(&mut self) {
         let now = self.leases.now;
-        for watching in self
+        for watcher in self
             .watchers
             .values_mut()
-            .filter(|watching| watching.watch.progress)
+            .filter(|watcher| watcher.watch.progress)
         {
-            watching.report |= now - watching.delivered >= PROGRESS;
+            watcher.report |= now - watcher.delivered >= PROGRESS;
         }
     }
 
     pub(super) fn watch(&mut self, step: &Step) -> Result<String> {
         if let Step::Watch(name, watch) = step {
             self.watchers.remove(name);
-            let watching = self.watching(watch)?;
-            self.watchers.insert(name.clone(), watching);
+            let watcher = self.watcher(watch)?;
+            self.watchers.insert(name.clone(), watcher);
             return Ok(format!("watching {name}"));
         }
         let (Step::Next(name) | Step::Idle(name) | Step::Resume(name) | Step::Cancel(name)) = step
         else {
-            unreachable!("{step:?} is about no watcher")
+            unreachable!("{step:?} is not a step of a watcher")
         };
-        let Some(mut watching) = self.watchers.remove(name) else {
+        let Some(mut watcher) = self.watchers.remove(name) else {
             return Ok(format!("no watcher {name}"));
         };
         if let Step::Cancel(_) = step {
-            watching
+            watcher
                 .ended
                 .get_or_insert(Error::new(Code::Cancelled, "the watcher was cancelled"));
-            self.watchers.insert(name.clone(), watching);
+            self.watchers.insert(name.clone(), watcher);
             return Ok("cancelled".into());
         }
-        let taken = self.take_batch(&mut watching);
-        let next = watching.next;
-        self.watchers.insert(name.clone(), watching);
+        let taken = self.take_batch(&mut watcher);
+        let next = watcher.next;
+        self.watchers.insert(name.clone(), watcher);
         Ok(match (taken?, step) {
             (Some(batch), _) => script::batch(&batch),
             (None, Step::Next(_)) => "nothing".into(),

@@ -28,7 +28,8 @@ use tonic::body::Body;
 
 pub(crate) use self::read::read_and_write_back;
 use self::response::{GrpcReply, full, refused};
-use super::access::{AccessError, Port};
+use super::allowlist::AllowlistError;
+use super::port::Port;
 use super::reply::{BodySource, deadline};
 use super::services::Grpc;
 use super::store::Store;
@@ -163,12 +164,12 @@ impl Gateway {
 
     /// Handles a request that was received on this port. Calls go to the gRPC services.
     pub async fn handle(&self, request: Request<Incoming>, port: Port) -> Response<Body> {
-        let cors = match self.store.access.check(&request, port) {
+        let cors = match self.store.allowlist.check(&request, port) {
             Ok(cors) => cors,
-            Err(AccessError::Host(why)) => {
+            Err(AllowlistError::Host(why)) => {
                 return response::text(StatusCode::MISDIRECTED_REQUEST, why + "\n");
             }
-            Err(AccessError::Origin(why)) => return refused(&Status::permission_denied(why)),
+            Err(AllowlistError::Origin(why)) => return refused(&Status::permission_denied(why)),
         };
         let mut response = match *request.method() {
             Method::OPTIONS => Response::new(Body::empty()),

@@ -7,9 +7,9 @@ use tonic::body::Body;
 
 use super::response::{self, full};
 use crate::problems;
-use crate::server::access::Port;
 use crate::server::maintenance::{CLUSTER_VERSION, SERVER_VERSION};
 use crate::server::metrics;
+use crate::server::port::Port;
 use crate::server::store::Store;
 
 /// The page at the request's path; `None` if there is no such page.

@@ -105,7 +105,7 @@ impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin> Session<R> {
     }
 
     fn create(&mut self, create: pb::WatchCreateRequest) {
-        let (asked_id, fragment) = (create.watch_id, create.fragment);
+        let (requested_id, fragment) = (create.watch_id, create.fragment);
         let mut watch = watch_in(create);
         watch.progress_interval_ms = self.store.progress_notify_interval_ms;
         let from_now = watch.start_revision == 0;
@@ -121,7 +121,7 @@ impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin> Session<R> {
             }
             watcher => watcher,
         };
-        let Some(id) = self.new_id(asked_id) else {
+        let Some(id) = self.new_id(requested_id) else {
             return self.refuse("mvcc: duplicate watch ID provided on the WatchStream");
         };
         let mut revision = self.store.revision().unwrap_or(0);
@@ -161,9 +161,9 @@ impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin> Session<R> {
     }
 
     /// The id of a new watch; `None` if it is in use.
-    fn new_id(&mut self, asked: i64) -> Option<i64> {
-        if asked != 0 {
-            return (!self.watches.contains_key(&asked)).then_some(asked);
+    fn new_id(&mut self, requested: i64) -> Option<i64> {
+        if requested != 0 {
+            return (!self.watches.contains_key(&requested)).then_some(requested);
         }
         while self.watches.contains_key(&self.next_id) {
             self.next_id += 1;
@@ -306,8 +306,8 @@ impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin> Stream for Sess
             if let Some(response) = session.responses.pop_front() {
                 return Poll::Ready(Some(Ok(response)));
             }
-            let asked = match session.poll_request(context) {
-                Ok(asked) => asked,
+            let has_request = match session.poll_request(context) {
+                Ok(has_request) => has_request,
                 Err(status) => {
                     session.ended = true;
                     return Poll::Ready(Some(Err(status)));
@@ -316,7 +316,7 @@ impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin> Stream for Sess
             let watch = session.run_next_watch(context);
             // on each round: a busy watch must not delay the progress of a stream that is caught up
             let reported = session.report_progress(context);
-            if !asked && !watch && !reported {
+            if !has_request && !watch && !reported {
                 return Poll::Pending;
             }
         }

@@ -62,8 +62,8 @@ async def wait_for_response(asked: _libkv._PendingResponse, future: asyncio.Futu
     try:
         await asyncio.wait([future])
     except asyncio.CancelledError:
-        if not asked.cancel():
-            future.add_done_callback(lambda _: asked.abandon())
+        if not pending.cancel():
+            future.add_done_callback(lambda _: pending.abandon())
         raise
 
 

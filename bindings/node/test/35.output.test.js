@@ -1,4 +1,4 @@
-// What people and other programs see of responses and handles: JSON, loops, inspect.
+// The output of responses and handles: JSON, iteration, inspect.
 'use strict'
 
 const assert = require('node:assert')
@@ -12,7 +12,7 @@ const BYTES = Buffer.from([0xff, 0x00, 0x80])
 const LEASE = 2n ** 63n - 1n
 
 const json = (value) => JSON.parse(JSON.stringify(value))
-/** What index.d.ts says how bytes are read again. */
+/** Decodes bytes as index.d.ts describes. */
 const read = (json, name) =>
   json[`${name}Base64`] === undefined
     ? Buffer.from(json[name])
@@ -169,12 +169,12 @@ test('inspect: handles, as the repr of Python', async (t) => {
   await db.close()
   assert.strictEqual(inspect(db), `<libkv.Db ${JSON.stringify(where)}, closed>`)
   for (const handle of shown) assert.match(inspect(handle), /^<libkv\./)
-  // the classes themselves are shown as any class
+  // the output for the classes themselves is as for any class
   for (const name of ['Db', 'Lock', 'Watcher'])
     assert.match(inspect(libkv[name], { showHidden: true }), new RegExp(`class ${name}`))
 })
 
-test('inspect: has no secret', async (t) => {
+test('inspect: prints no secret', async (t) => {
   const { db } = await etcd(t)
   assert.strictEqual(inspect(db), '<libkv.Db ":memory:">')
   const server = await libkv.serve(db)

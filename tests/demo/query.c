@@ -1,13 +1,13 @@
-/* ask STORE QUESTION …: what a person would ask of a store that holds a tree of files.
+/* query STORE QUERY …: queries of a store that holds a tree of files.
  *
  *     revision                     the current revision
  *     changes FROM TO              what changed between two revisions, with sizes
  *     versions PATH                every version of a file, newest first
- *     show PATH REVISION           the file as it was, to the standard output
- *     digest REVISION              how many files the tree had, their bytes, a checksum over all
- *     write-out REVISION FOLDER    the whole tree as it was
- *     compact REVISION             forget what lies below
- *     check                        is the store sound?
+ *     show PATH REVISION           the content of a file at that revision
+ *     digest REVISION              number of files at that revision, their bytes, a checksum of all
+ *     write-out REVISION FOLDER    writes the whole tree of that revision to a folder
+ *     compact REVISION             removes the history below a revision
+ *     check                        verifies the store
  *     figures                      files, bytes, revisions */
 #include "common.h"
 #include "store.h"
@@ -25,7 +25,7 @@ static int64_t number(const char *text)
     return (int64_t)value;
 }
 
-/* What a value is, in words: its kind, unless a plain file, and the size of its content. */
+/* Prints the kind of a value, unless it is a plain file, and the size of its content. */
 static void print_value(kv_bytes value)
 {
     switch (value.len ? value.data[0] : 0) {
@@ -104,12 +104,12 @@ static void show(const kv_db *db, const char *path, int64_t revision)
 
     must(kv_get(db, kv_str(path), revision, &kv, &error), &error, path);
     if (!kv)
-        die("there was no %s at revision %lld", path, (long long)revision);
+        die("%s does not exist at revision %lld", path, (long long)revision);
     fwrite(kv->value.data + 1, 1, kv->value.len - 1, stdout);
     kv_key_value_free(kv);
 }
 
-/* What one pass over the tree saw; written to a folder on the way if there is one. */
+/* The totals of a pass over the tree. If there is a folder the pass writes the tree to it. */
 struct pass {
     const char *folder;
     size_t entries;
@@ -137,7 +137,7 @@ static uint32_t crc32_of(uint32_t crc, const unsigned char *data, size_t len)
     return ~crc;
 }
 
-/* Every pair as it was at one revision, one after the other, without a transaction held open. */
+/* Reads every pair of a revision, one after the other, without holding a transaction open. */
 static void pass_over(const kv_db *db, int64_t revision, struct pass *pass)
 {
     kv_range_options options = KV_RANGE_OPTIONS_INIT;
@@ -233,36 +233,36 @@ static void figures(const kv_db *db)
 
 int main(int argc, char **argv)
 {
-    const char *question = argc > 2 ? argv[2] : "";
+    const char *query = argc > 2 ? argv[2] : "";
     int bad = 0;
     kv_db *db;
 
-    program = "ask";
+    program = "query";
     if (argc < 3)
-        die("usage: ask STORE QUESTION …");
+        die("usage: query STORE QUERY …");
     db = store_open(argv[1], KV_NO);
-    if (!strcmp(question, "revision") && argc == 3)
+    if (!strcmp(query, "revision") && argc == 3)
         printf("%lld\n", (long long)store_revision(db));
-    else if (!strcmp(question, "changes") && argc == 5)
+    else if (!strcmp(query, "changes") && argc == 5)
         changes(db, number(argv[3]), number(argv[4]));
-    else if (!strcmp(question, "versions") && argc == 4)
+    else if (!strcmp(query, "versions") && argc == 4)
         versions(db, argv[3]);
-    else if (!strcmp(question, "show") && argc == 5)
+    else if (!strcmp(query, "show") && argc == 5)
         show(db, argv[3], number(argv[4]));
-    else if (!strcmp(question, "digest") && argc == 4)
+    else if (!strcmp(query, "digest") && argc == 4)
         digest(db, number(argv[3]));
-    else if (!strcmp(question, "write-out") && argc == 5)
+    else if (!strcmp(query, "write-out") && argc == 5)
         write_out(db, number(argv[3]), argv[4]);
-    else if (!strcmp(question, "compact") && argc == 4)
+    else if (!strcmp(query, "compact") && argc == 4)
         compact(db, number(argv[3]));
-    else if (!strcmp(question, "check") && argc == 3)
+    else if (!strcmp(query, "check") && argc == 3)
         bad = check(db);
-    else if (!strcmp(question, "figures") && argc == 3)
+    else if (!strcmp(query, "figures") && argc == 3)
         figures(db);
     else
-        die("%s is no question, or something is missing", question);
+        die("%s is not a query, or an argument is missing", query);
     kv_close(db);
     if (fflush(stdout))
-        die("the answer cannot be written");
+        die("the output cannot be written");
     return bad;
 }

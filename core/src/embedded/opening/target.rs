@@ -1,4 +1,4 @@
-//! Whether this library may open, or create, a store where it found a data file of some kind.
+//! The directory of a store, and the checks whether a store may be opened or created there.
 
 use std::fs;
 use std::path::PathBuf;

@@ -11,15 +11,15 @@ const GRACE: Duration = Duration::from_millis(500);
 /// The time limit of a wait: it also limits each request of the wait. A time of 0 is for callers
 /// that do not wait for others: then only the request timeout limits the requests.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub struct WaitLimit {
     timeout: Option<Duration>,
     until: Option<Instant>,
 }
 
-impl Patience {
+impl WaitLimit {
     /// A limit that begins now; `None`: no limit.
-    pub fn new(timeout: Option<Duration>) -> Patience {
-        Patience {
+    pub fn new(timeout: Option<Duration>) -> WaitLimit {
+        WaitLimit {
             timeout,
             until: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
         }

@@ -1,10 +1,10 @@
-"""ask.py STORE QUESTION …: the questions of ask.c that need no writing, in Python.
+"""query.py STORE QUERY …: some of the queries of query.c, in Python.
 
     changes FROM TO     what changed between two revisions, with sizes
     versions PATH       every version of a file, newest first
-    digest REVISION     how many files the tree had, their bytes, a checksum over all
+    digest REVISION     number of files at that revision, their bytes, a checksum of all
 
-Answers line by line as ask.c does. What a value looks like stands in common.h.
+It prints the same lines as query.c. common.h describes the values.
 """
 
 import os
@@ -21,7 +21,7 @@ def name(key: bytes) -> str:
 
 
 def described(value: bytes) -> str:
-    """What a value is, in words: its kind, unless a plain file, and the size of its content."""
+    """The kind of a value, unless it is a plain file, and the size of its content."""
     kind = {b"x": "program of ", b"l": "link of "}.get(value[:1], "")
     return "empty directory" if value[:1] == b"d" else f"{kind}{len(value) - 1} bytes"
 
@@ -53,9 +53,9 @@ def digest(db: libkv.Db, revision: int) -> None:
 
 
 def main() -> None:
-    store, question, *words = sys.argv[1:]
+    store, query, *words = sys.argv[1:]
     with libkv.open(store, create=False) as db:
-        match question, words:
+        match query, words:
             case "changes", [before, after]:
                 changes(db, int(before), int(after))
             case "versions", [path]:
@@ -63,7 +63,7 @@ def main() -> None:
             case "digest", [revision]:
                 digest(db, int(revision))
             case _:
-                sys.exit(f"{question} is no question, or something is missing")
+                sys.exit(f"{query} is not a query, or an argument is missing")
 
 
 main()

@@ -1,10 +1,10 @@
-// ask.js STORE QUESTION …: the questions of ask.c that need no writing, in JavaScript.
+// query.js STORE QUERY …: some of the queries of query.c, in JavaScript.
 //
 //     changes FROM TO     what changed between two revisions, with sizes
 //     versions PATH       every version of a file, newest first
-//     digest REVISION     how many files the tree had, their bytes, a checksum over all
+//     digest REVISION     number of files at that revision, their bytes, a checksum of all
 //
-// Answers line by line as ask.c does. What a value looks like stands in common.h.
+// It prints the same lines as query.c. common.h describes the values.
 'use strict'
 
 const fs = require('node:fs')
@@ -23,7 +23,7 @@ function name(key) {
   return Array.from(key, shown).join('')
 }
 
-/** What a value is, in words: its kind, unless a plain file, and the size of its content. */
+/** The kind of a value, unless it is a plain file, and the size of its content. */
 function described(value) {
   const kind = String.fromCharCode(value[0])
   if (kind === 'd') return 'empty directory'
@@ -59,18 +59,18 @@ async function digest(db, revision) {
   console.log(`revision ${revision}: ${entries} files and links, ${bytes} bytes, checksum ${checksum}`)
 }
 
-/** A word of the command line as the bytes that it is: a file's name need not be text. */
+/** The bytes of an argument of the command line: the name of a file need not be text. */
 function bytesOf(position) {
   const words = fs.readFileSync('/proc/self/cmdline').toString('latin1').split('\0').slice(0, -1)
   return Buffer.from(words.at(position), 'latin1')
 }
 
-async function main([store, question, ...words]) {
+async function main([store, query, ...words]) {
   const db = await libkv.open(store, { create: false })
-  if (question === 'changes' && words.length === 2) await changes(db, Number(words[0]), Number(words[1]))
-  else if (question === 'versions' && words.length === 1) await versions(db, bytesOf(-1))
-  else if (question === 'digest' && words.length === 1) await digest(db, Number(words[0]))
-  else throw new Error(`${question} is no question, or something is missing`)
+  if (query === 'changes' && words.length === 2) await changes(db, Number(words[0]), Number(words[1]))
+  else if (query === 'versions' && words.length === 1) await versions(db, bytesOf(-1))
+  else if (query === 'digest' && words.length === 1) await digest(db, Number(words[0]))
+  else throw new Error(`${query} is not a query, or an argument is missing`)
   await db.close()
 }
 

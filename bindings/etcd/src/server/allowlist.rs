@@ -1,26 +1,17 @@
-//! Checks which web pages and which host names may use HTTP on a server.
+//! The allowed origins (CORS) and hosts of requests that are not gRPC.
 //!
-//! A browser sends simple requests to any address, also for a page that may not read the response.
-//! So a page of another origin is refused before its request is carried out, unless its origin was
-//! allowed.
+//! A browser sends simple requests to any address, even for a page that must not read the response.
+//! So a request with another origin is refused before it is executed, unless its origin is allowed.
 
 use http::{HeaderValue, Request, header};
 use libkv::{Code, Error, Result};
 
 use super::options::Serve;
-
-/// The purpose of a port.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Port {
-    /// Its connections use TLS.
-    pub encrypted: bool,
-    /// It serves metrics and health, and no calls.
-    pub pages_only: bool,
-}
+use super::port::Port;
 
 /// Allowed origins and hosts.
 #[derive(Debug, Default)]
-pub(crate) struct Access {
+pub(crate) struct Allowlist {
     /// `*` allows all.
     cors: Vec<String>,
     /// `*` or an empty list allows all.
@@ -29,16 +20,16 @@ pub(crate) struct Access {
 
 /// Why a request is refused.
 #[derive(Debug)]
-pub(crate) enum AccessError {
+pub(crate) enum AllowlistError {
     Host(String),
     Origin(String),
 }
 
-impl Access {
+impl Allowlist {
     /// # Errors
     ///
     /// `invalid_argument`, naming the text that is not an origin.
-    pub fn new(options: &Serve) -> Result<Access> {
+    pub fn new(options: &Serve) -> Result<Allowlist> {
         if let Some(bad) = options
             .cors
             .iter()
@@ -47,7 +38,7 @@ impl Access {
             let message = format!("cors: {bad:?} is no origin: https://example.com, or * for all");
             return Err(Error::new(Code::InvalidArgument, message));
         }
-        Ok(Access {
+        Ok(Allowlist {
             cors: options.cors.clone(),
             hosts: options.host_whitelist.clone(),
         })
@@ -58,7 +49,7 @@ impl Access {
         &self,
         request: &Request<B>,
         port: Port,
-    ) -> std::result::Result<Option<HeaderValue>, AccessError> {
+    ) -> std::result::Result<Option<HeaderValue>, AllowlistError> {
         let header = |name| {
             request
                 .headers()
@@ -73,7 +64,7 @@ impl Access {
         let host = host.unwrap_or_default();
         if !port.encrypted && !self.allows_host(host) {
             let host = without_port(host);
-            return Err(AccessError::Host(format!(
+            return Err(AllowlistError::Host(format!(
                 "the host {host:?} is not in the list of hosts (--host-whitelist) of plain HTTP \
                  requests, which protects against DNS rebinding; add it to the list, or use TLS"
             )));
@@ -93,7 +84,7 @@ impl Access {
         }
         match origin.split_once("://") {
             Some((_, own)) if own.eq_ignore_ascii_case(host) => Ok(None),
-            _ => Err(AccessError::Origin(format!(
+            _ => Err(AllowlistError::Origin(format!(
                 "the origin {origin:?} is not allowed: see --cors"
             ))),
         }
@@ -151,13 +142,13 @@ mod tests {
             request = request.header("origin", origin);
         }
         let request = request.body(()).expect("a request");
-        let allowed = Access::new(&options)
+        let allowed = Allowlist::new(&options)
             .expect("they are origins")
             .check(&request, port);
         match allowed {
             Ok(origin) => Ok(origin.map(|origin| origin.to_str().expect("text").into())),
-            Err(AccessError::Host(_)) => Err("host".into()),
-            Err(AccessError::Origin(_)) => Err("origin".into()),
+            Err(AllowlistError::Host(_)) => Err("host".into()),
+            Err(AllowlistError::Origin(_)) => Err("origin".into()),
         }
     }
 
@@ -226,7 +217,7 @@ mod tests {
 
     #[test]
     fn origins_that_are_invalid_are_refused() {
-        let error = Access::new(&Serve::new("127.0.0.1:0").cors(["example.com"]))
+        let error = Allowlist::new(&Serve::new("127.0.0.1:0").cors(["example.com"]))
             .expect_err("it is no origin");
         assert_eq!(error.code(), Code::InvalidArgument);
         assert!(
