@@ -4,7 +4,7 @@
 //!
 //! etcd's clients compare them word by word, so they are part of the protocol. See
 //! [`Error::etcd`](crate::Error::etcd).
-#![allow(missing_docs, reason = "the texts say it")]
+#![allow(missing_docs, reason = "the value describes it")]
 
 pub const AUTH_FAILED: &str = "authentication failed, invalid user ID or password";
 pub const COMPACTED: &str = "mvcc: required revision has been compacted";

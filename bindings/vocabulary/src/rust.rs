@@ -76,7 +76,7 @@ pub fn etcd_text(table: &Table) -> Output {
             //!
             //! etcd's clients compare them word by word, so they are part of the protocol. See
             //! [`Error::etcd`](crate::Error::etcd).
-            #![allow(missing_docs, reason = \"the texts say it\")]
+            #![allow(missing_docs, reason = \"the value describes it\")]
 
             {constants}
             const ALL: &[&str] = &[{names}];

@@ -57,7 +57,7 @@ pub struct Code {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Etcd {
-    /// What etcd says.
+    /// The text of etcd.
     pub texts: Vec<EtcdText>,
     /// The statuses of gRPC.
     pub statuses: Vec<Status>,
