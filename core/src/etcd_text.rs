@@ -12,10 +12,13 @@ macro_rules! texts {
 }
 
 texts! {
+    AUTH_NOT_ENABLED "authentication is not enabled"
+    AUTH_REVISION_OLD "revision of auth store is old"
     COMPACTED "mvcc: required revision has been compacted"
     CORRUPT "corrupt cluster"
     DUPLICATE_KEY "duplicate key given in txn request"
     FUTURE_REVISION "mvcc: required revision is a future revision"
+    INVALID_AUTH_MANAGEMENT "invalid auth management"
     KEY_NOT_FOUND "key not found"
     KEY_NOT_PROVIDED "key is not provided"
     LEASE_EXISTS "lease already exists"
@@ -24,9 +27,19 @@ texts! {
     LEASE_TTL_TOO_LARGE "too large lease TTL"
     NO_SPACE "mvcc: database space exceeded"
     NOT_LEADER "election: not leader"
+    PERMISSION_NOT_GRANTED "permission is not granted to the role"
     REQUEST_TOO_LARGE "request is too large"
+    ROLE_EXISTS "role name already exists"
+    ROLE_NAME_EMPTY "role name is empty"
+    ROLE_NOT_FOUND "role name not found"
+    ROLE_NOT_GRANTED "role is not granted to the user"
+    ROOT_ROLE_MISSING "root user does not have root role"
+    ROOT_USER_MISSING "root user does not exist"
     SORT_OPTION_INVALID "invalid sort option"
     TOO_MANY_OPS "too many operations in txn request"
+    USER_EXISTS "user name already exists"
+    USER_NAME_EMPTY "user name is empty"
+    USER_NOT_FOUND "user name not found"
     VALUE_PROVIDED "value is provided"
     WATCH_RANGE_EMPTY "mvcc: watcher range is empty"
 }

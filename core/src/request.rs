@@ -8,6 +8,7 @@
 //! | smallest TTL of a lease ([`LEASE_TTL_MIN_SECONDS`]) | 1 s | 2 s | raised to it |
 //! | largest TTL of a lease ([`LEASE_TTL_MAX_SECONDS`]) | 9,000,000,000 s | the same | `invalid_argument` |
 
+use crate::auth::{Auth, AuthResponse};
 use crate::model::{Event, KeyRange, KeyValue, LeaseId, Revision, Version};
 
 /// The default limit for the keys and values of one request, summed.
@@ -587,6 +588,8 @@ pub enum Request {
     LeaseRevoke(LeaseRevoke),
     /// Lists, activates or disarms alarms.
     Alarm(Alarm),
+    /// A call about users, roles or authentication.
+    Auth(Auth),
     /// Records beside the keys.
     Side(Side),
 }
@@ -610,6 +613,8 @@ pub enum Response {
     LeaseRevoke(LeaseRevokeResponse),
     /// The response to [`Request::Alarm`].
     Alarm(AlarmResponse),
+    /// The response to [`Request::Auth`].
+    Auth(AuthResponse),
     /// The response to [`Request::Side`].
     Side(SideResponse),
 }
@@ -633,6 +638,7 @@ into_request!(
     LeaseGrant,
     LeaseRevoke,
     Alarm,
+    Auth,
     Side
 );
 

@@ -1,5 +1,6 @@
 //! What can be written on top of [`Db`](crate::Db) alone, and so works over any engine.
 
+mod auth;
 mod claim;
 mod claim_driver;
 mod claim_wait;
@@ -13,7 +14,7 @@ mod snapshot;
 mod transact;
 mod watcher;
 
-pub use claim::{Claim, ClaimRequest, claim_prefix, holder_request};
+pub use claim::{Claim, ClaimRequest, claim_key, claim_prefix, holder_request};
 pub use claim_driver::{ClaimCompletion, ClaimDriver};
 pub use claim_wait::{ClaimCanceller, ClaimWait, claim_blocking};
 pub use claimant::Claimant;

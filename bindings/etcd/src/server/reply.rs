@@ -16,6 +16,7 @@ use tokio::time::{Sleep, sleep};
 use tonic::{Code, Status};
 
 use super::counters::{MethodCounters, add};
+use super::auth::Caller;
 use super::options::Level;
 use super::store::Store;
 use crate::schema::{RPCS, Rpc};
@@ -30,6 +31,14 @@ const MESSAGE_HEAD_BYTES: usize = 5;
 
 /// The result of a unary call.
 pub(crate) type ServiceResult<T> = Result<tonic::Response<T>, Status>;
+
+/// Who a call comes from.
+pub(crate) fn caller<T>(request: &tonic::Request<T>) -> &Caller {
+    request
+        .extensions()
+        .get::<Arc<Call>>()
+        .map_or(&Caller::Nobody, |call| &call.caller)
+}
 
 /// Added to the extensions of a large response, with its approximate size in bytes.
 #[derive(Clone, Copy)]
@@ -52,6 +61,7 @@ pub(crate) struct Call {
     store: Arc<Store>,
     /// Its index in [`RPCS`].
     method: usize,
+    caller: Caller,
     /// gRPC's code of the reply.
     code: AtomicU8,
     held: AtomicUsize,
@@ -60,7 +70,7 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub fn new(store: Arc<Store>, method: usize) -> Call {
+    pub fn new(store: Arc<Store>, method: usize, caller: Caller) -> Call {
         store.counters.requests.fetch_add(1, Relaxed);
         store.check_files();
         // a client that leaves before the end of the reply has cancelled the call
@@ -68,6 +78,7 @@ impl Call {
         Call {
             store,
             method,
+            caller,
             code: AtomicU8::new(Code::Cancelled as u8),
             held: AtomicUsize::new(0),
             began,
