@@ -9,6 +9,7 @@ use std::task::Waker;
 use std::time::Instant;
 use std::vec;
 
+use crate::auth::{AuthData, AuthStamp};
 pub use crate::completion::{Completion, Submission};
 use crate::error::{Code, Error, Result};
 use crate::model::{Difference, Event, KeyRange, KeyValue, LeaseId, PairRef, Revision};
@@ -78,6 +79,8 @@ pub enum HistoryPart {
         /// The time that it has left.
         remaining_seconds: i64,
     },
+    /// The users and roles, before the first event.
+    Auth(AuthData),
     /// The next events. They are loaded in one commit.
     Records(Vec<LogRecord>),
     /// The current revision, which can be above that of the last event. The last part.
@@ -110,6 +113,33 @@ pub trait Engine: Send + Sync {
 
     /// Submits a request; `completion` gets the result, including a refusal.
     fn submit(&self, request: Request, completion: Completion) -> Submission;
+
+    /// Same as [`Engine::submit`], but a write is refused with `failed_precondition` if users, roles
+    /// or permissions were changed since `auth`; see [`Engine::auth_stamp`]. For servers, which
+    /// check the rights of a caller before that.
+    fn submit_if(&self, auth: AuthStamp, request: Request, completion: Completion) -> Submission {
+        let _ = auth;
+        self.submit(request, completion)
+    }
+
+    /// Returns whether authentication is on, and the revision of users and roles. Cheap: one record
+    /// is read.
+    ///
+    /// # Errors
+    ///
+    /// `closed`, `corrupt`; `unsupported` for a cluster.
+    fn auth_stamp(&self) -> Result<AuthStamp> {
+        Err(unsupported("auth_stamp"))
+    }
+
+    /// Returns all users and roles, with the hashes of passwords.
+    ///
+    /// # Errors
+    ///
+    /// `closed`, `corrupt`; `unsupported` for a cluster.
+    fn auth_data(&self) -> Result<AuthData> {
+        Err(unsupported("auth_data"))
+    }
 
     /// Submits several requests, as [`Engine::submit`] does for each. They are queued together, so
     /// that one group can contain them all.

@@ -32,6 +32,7 @@ compile_error!(
     "libkv runs on 64-bit Linux with glibc: it shares robust mutexes and file locks between processes"
 );
 
+mod auth;
 mod code;
 mod completion;
 mod db;
@@ -43,12 +44,17 @@ pub mod etcd_text;
 mod model;
 mod mutex;
 mod options;
+mod password;
 mod recipe;
 mod request;
 #[doc(hidden)]
 pub mod support;
 mod validate;
 
+pub use auth::{
+    AUTH_NAME_BYTES_MAX, Auth, AuthData, AuthResponse, AuthStamp, AuthStatus, PASSWORD_BYTES_MAX,
+    Password, Permission, PermissionType, Role, User, UserAdd,
+};
 pub use bytes::Bytes;
 pub use db::Db;
 pub use error::{Code, Error, Result};

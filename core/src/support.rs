@@ -3,9 +3,10 @@
 
 pub use crate::completion::after_group;
 use crate::embedded::os;
+pub use crate::password::{BCRYPT_COST, BCRYPT_COSTS, hash_password, verify_password};
 pub use crate::recipe::{
     Claim, ClaimCanceller, ClaimCompletion, ClaimDriver, ClaimRequest, ClaimWait, Claimant,
-    claim_blocking, claim_prefix, holder_request,
+    claim_blocking, claim_key, claim_prefix, holder_request,
 };
 
 /// The number of forks between this process and the one that first called this or opened a store.

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use crate::auth;
 use crate::error::{Code, Error, Result, show};
 use crate::etcd_text;
 use crate::model::KeyRange;
@@ -12,7 +13,7 @@ use crate::options::{LimitsPreset, Options};
 use crate::request::*;
 
 /// A [`Side::Put`] must not write names with these prefixes.
-const OWN_RECORDS: [&[u8]; 2] = [b"time/", b"alarm/"];
+const OWN_RECORDS: [&[u8]; 3] = [b"time/", b"alarm/", b"auth/"];
 
 /// The limits of the requests of a handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +98,7 @@ pub fn validate(request: &Request, limits: &Limits) -> Result<()> {
             check_size(limits, || txn_bytes(txn), || wire::txn(txn))
         }
         Request::Compact(_) | Request::LeaseRevoke(_) | Request::Alarm(_) => Ok(()),
+        Request::Auth(request) => auth::check(request),
         Request::Side(side) => check_side(side, limits),
         Request::LeaseGrant(grant) => match grant.ttl_seconds > LEASE_TTL_MAX_SECONDS {
             true => {
@@ -338,7 +340,8 @@ pub(crate) fn request_bytes(request: &Request) -> u64 {
         Request::Compact(_)
         | Request::LeaseGrant(_)
         | Request::LeaseRevoke(_)
-        | Request::Alarm(_) => 0,
+        | Request::Alarm(_)
+        | Request::Auth(_) => 0,
     }
 }
 

@@ -146,6 +146,12 @@ commands! {
     Check(check::Check)
     /// List or clear alarms
     Alarm(alarm::Alarm)
+    /// Turn authentication of clients on or off
+    Auth(auth::Auth)
+    /// Manage users
+    User(user::User)
+    /// Manage roles and their permissions
+    Role(role::Role)
     /// Write all pairs to a file of JSON lines
     Export(export::Export)
     /// Read an export into a store or a cluster

@@ -56,6 +56,11 @@ pub struct Out {
     pub notation: Notation,
 }
 
+#[derive(Serialize)]
+struct Changed {
+    revision: i64,
+}
+
 impl Out {
     /// Standard output.
     pub fn new(json: bool, colour: Colour, notation: Notation) -> Out {
@@ -109,6 +114,23 @@ impl Out {
             .serialize(&mut serializer)
             .map_err(|error| closed(error.into()))?;
         self.bytes(b"\n")
+    }
+
+    /// The result of a change that has no other result than its revision: a sentence, or the
+    /// revision in JSON.
+    pub fn changed(&mut self, revision: i64, sentence: impl AsRef<[u8]>) -> Result<()> {
+        match self.json {
+            true => self.json(&Changed { revision }),
+            false => self.line(sentence),
+        }
+    }
+
+    /// Names, one on each line, or a list in JSON.
+    pub fn names(&mut self, names: &[String]) -> Result<()> {
+        match self.json {
+            true => self.json(&names),
+            false => names.iter().try_for_each(|name| self.line(name)),
+        }
     }
 
     /// A key on a separate line.

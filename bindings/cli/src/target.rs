@@ -261,16 +261,39 @@ fn looks_like_endpoint(name: &str) -> bool {
         })
 }
 
-/// Prompts on the terminal, without echo.
+/// Prompts for the password of a login.
 fn ask_password(user: &str) -> Result<String> {
-    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
-
-    let stdin = io::stdin();
-    if !stdin.is_terminal() {
+    let user = notation::message(user);
+    if !io::stdin().is_terminal() {
         let message =
             format!("no password for {user}: --user {user}:PASSWORD, --password, or KV_PASSWORD");
         return Err(Failure::usage(message));
     }
+    prompt(&format!("Password for {user}: "))
+}
+
+/// Prompts twice for a new password of a user.
+pub fn ask_new_password(user: &str) -> Result<String> {
+    let user = notation::message(user);
+    if !io::stdin().is_terminal() {
+        return Err(Failure::usage(format!(
+            "no password for {user}: NAME:PASSWORD, or --interactive=false to read it from \
+             standard input"
+        )));
+    }
+    let password = prompt(&format!("Password of {user}: "))?;
+    let again = prompt(&format!("Type password of {user} again for confirmation: "))?;
+    match password == again {
+        true => Ok(password),
+        false => Err(Failure::usage("the two passwords differ")),
+    }
+}
+
+/// Reads a line from the terminal, without echo.
+fn prompt(text: &str) -> Result<String> {
+    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+
+    let stdin = io::stdin();
     let before =
         tcgetattr(&stdin).map_err(|error| Failure::Io("the terminal".into(), error.into()))?;
     let mut hidden = before.clone();
@@ -285,7 +308,7 @@ fn ask_password(user: &str) -> Result<String> {
         let _ = signal_hook::low_level::emulate_default_handler(signal);
     })?;
     let _ = tcsetattr(&stdin, OptionalActions::Flush, &hidden);
-    let _ = write!(io::stderr(), "Password for {}: ", notation::message(user));
+    let _ = write!(io::stderr(), "{text}");
     let mut line = String::new();
     let read = stdin.read_line(&mut line);
     restore();

@@ -65,6 +65,7 @@ mod grpc_code;
 mod open;
 #[doc(hidden)]
 pub mod pb;
+mod permission;
 mod problems;
 mod schema;
 mod server;

@@ -471,7 +471,7 @@ impl Writer {
             }
             Response::Alarm(response) => self.alarms(&response.alarms),
             // this package has no such request
-            Response::Side(_) => {}
+            Response::Auth(_) | Response::Side(_) => {}
         }
     }
 

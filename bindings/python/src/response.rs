@@ -325,7 +325,7 @@ impl IntoPython for Response {
             Response::LeaseRevoke(revoked) => revoked.into_python(py)?.into_any(),
             Response::Alarm(response) => list(py, response.alarms)?.into_any(),
             // this package has no such request
-            Response::Side(_) => py.None(),
+            Response::Auth(_) | Response::Side(_) => py.None(),
         })
     }
 }

@@ -3,6 +3,7 @@
 //! I4 (acknowledged writes are durable), I5 (watchers) and I6 (leases) are about behaviour over
 //! time and cannot be verified from the file; the tests verify them.
 
+use crate::auth::{ROOT, User};
 use crate::embedded::codec::{self, Header, LogEvent, Rev};
 use crate::embedded::lease::entries;
 use crate::embedded::lmdb::{Tree, Txn};
@@ -39,6 +40,7 @@ pub(crate) fn check(txn: &Txn) -> Result<CheckReport> {
     check.leases()?;
     check.minutes()?;
     check.alarms()?;
+    check.users()?;
     Ok(check.report)
 }
 
@@ -400,6 +402,42 @@ impl<'t> Check<'t> {
             }
             Ok(_) => {}
             Err(error) => self.problem("I8", codec::meta::BOUNDS, 0, error.message()),
+        }
+        Ok(())
+    }
+
+    /// I14: each role of a user exists, except root, and while authentication is on the user root
+    /// has the role root. I8: each user and role can be decoded.
+    fn users(&mut self) -> Result<()> {
+        let (mut users, mut roles) = (Vec::new(), Vec::new());
+        let mut cursor = self.txn.cursor(Tree::Side)?;
+        let mut entry = cursor.seek(codec::auth::AUTH)?;
+        while let Some((name, value)) =
+            entry.filter(|(name, _)| name.starts_with(codec::auth::AUTH))
+        {
+            entry = cursor.next()?;
+            let read = match name.starts_with(codec::auth::USER) {
+                true => codec::auth::decode_user(name, value).map(|user| users.push(user)),
+                false => codec::auth::decode_role(name, value).map(|role| roles.push(role.name)),
+            };
+            if let Err(error) = read {
+                self.problem("I8", name, 0, error.message());
+            }
+        }
+        for user in &users {
+            let name = codec::auth::user_name(&user.name);
+            for role in &user.roles {
+                if role != ROOT && !roles.contains(role) {
+                    let message = format!("it has the role {role:?}, which does not exist");
+                    self.problem("I14", &name, 0, message);
+                }
+            }
+        }
+        let is_root = |user: &User| user.name == ROOT && user.roles.iter().any(|role| role == ROOT);
+        let is_on = bounds(self.txn).is_ok_and(|bounds| bounds.auth.enabled);
+        if is_on && !users.iter().any(is_root) {
+            let message = "authentication is on, but there is no user root with the role root";
+            self.problem("I14", codec::meta::BOUNDS, 0, message);
         }
         Ok(())
     }

@@ -56,9 +56,10 @@ use std::time::Duration;
 use self::commit::{Batch, Terms, Work};
 use self::lmdb::Tree;
 use self::mvcc::pairs::PairCallback;
-use self::mvcc::{history, read, txn, walk};
+use self::mvcc::{Conditions, history, read, txn, walk};
 use self::shards::Shards;
 use self::store::Store;
+use crate::auth::{Auth, AuthData, AuthStamp, Password, UserAdd};
 use crate::db::Db;
 use crate::engine::{
     Completion, DiffPage, Engine, EventsPage, HistoryPart, Interrupt, KeepAlive, Page, Submission,
@@ -67,6 +68,7 @@ use crate::engine::{
 use crate::error::{Code, Error, Result};
 use crate::model::{Event, KeyRange, KeyValue, LeaseId, PairRef, Revision};
 use crate::options::Options;
+use crate::password;
 use crate::request::*;
 use crate::validate::{Limits, check_range, validate, validate_watch};
 
@@ -219,11 +221,14 @@ impl Embedded {
             Some(requested) => durability(&store, requested, true)?,
             None => self.durability,
         };
-        let raises_alarm = self.limits.etcd_rules;
+        let conditions = Conditions {
+            raises_alarm: self.limits.etcd_rules,
+            auth: None,
+        };
         Ok((
             store,
             Terms {
-                raises_alarm,
+                conditions,
                 ..Terms::own(durability, self.timeout)
             },
         ))
@@ -263,6 +268,22 @@ impl Embedded {
     }
 }
 
+/// Replaces the password of a request by its hash, before the request waits for a writer.
+fn hash_password(request: &mut Auth) -> Result<()> {
+    let (Auth::UserAdd(UserAdd {
+        password: Some(password),
+        ..
+    })
+    | Auth::UserChangePassword { password, .. }) = request
+    else {
+        return Ok(());
+    };
+    if let Password::Plain(text) = password {
+        *password = Password::Hash(password::hash_password(text, password::BCRYPT_COST)?);
+    }
+    Ok(())
+}
+
 fn closed() -> Error {
     Error::new(Code::Closed, "the store's handle is closed")
 }
@@ -300,6 +321,9 @@ impl Embedded {
         if let Request::LeaseGrant(grant) = &mut request {
             grant.ttl_seconds = grant.ttl_seconds.max(self.limits.lease_ttl_min_seconds);
         }
+        if let Request::Auth(request) = &mut request {
+            hash_password(request)?;
+        }
         Ok(request)
     }
 
@@ -313,6 +337,9 @@ impl Embedded {
             Request::Alarm(alarm) if alarm.action == AlarmAction::Get => self
                 .read(|txn| mvcc::alarm::list(txn, alarm.kind))
                 .map(Response::Alarm),
+            Request::Auth(request) if request.is_read() => self
+                .read(|txn| mvcc::auth::read(txn, request))
+                .map(Response::Auth),
             Request::Side(side @ (Side::Get { .. } | Side::Scan { .. })) => self
                 .read(|txn| mvcc::side::read(txn, side))
                 .map(Response::Side),
@@ -347,6 +374,24 @@ impl Engine for Embedded {
             }
             None => Submission::finished(),
         }
+    }
+
+    fn submit_if(&self, auth: AuthStamp, request: Request, completion: Completion) -> Submission {
+        match self.to_queue(request, completion) {
+            Some((store, mut terms, request, completion)) => {
+                terms.conditions.auth = Some(auth);
+                store.commit().submit(request, terms, completion)
+            }
+            None => Submission::finished(),
+        }
+    }
+
+    fn auth_stamp(&self) -> Result<AuthStamp> {
+        self.with(|store| store.auth_stamp())
+    }
+
+    fn auth_data(&self) -> Result<AuthData> {
+        self.read(mvcc::auth::data)
     }
 
     fn submit_all(&self, requests: Vec<(Request, Completion)>) -> Vec<Submission> {

@@ -15,10 +15,13 @@ use super::background::Background;
 use super::commit::{Committer, remove_lazy_boot};
 use super::guard::Guard;
 use super::lmdb::Env;
+use super::mvcc;
 use super::os;
 use super::store_meta::StoreMeta;
 use super::watch::{Hub, HubOwner};
+use crate::auth::AuthStamp;
 use crate::error::{Code, Error, Result};
+use crate::mutex::lock;
 use crate::options::{AutoCompaction, Clock, ClockListener, Options};
 
 pub(super) const DATA: &str = "data.mdb";
@@ -45,6 +48,8 @@ pub(crate) struct Store {
     /// A handle that may write was opened. If not, nothing is written when the store is closed.
     writable: AtomicBool,
     settings: Settings,
+    /// The state of authentication, and the id of the read transaction that found it.
+    auth: Mutex<(u64, AuthStamp)>,
     generation: u64,
     /// Its key in the registry; none for `:memory:`.
     key: Option<(u64, u64)>,
@@ -164,6 +169,7 @@ impl Store {
             meta,
             writable: AtomicBool::new(false),
             settings,
+            auth: Mutex::default(),
             generation: os::fork_generation(),
             key: Some(key),
         });
@@ -171,6 +177,19 @@ impl Store {
         let listener: Weak<dyn ClockListener> = Arc::<Store>::downgrade(&store);
         clock.notify(listener);
         store
+    }
+
+    /// The state of authentication. It is read again only after a commit: a server asks for it with
+    /// each call.
+    pub fn auth_stamp(&self) -> Result<AuthStamp> {
+        let newest = self.env().last_txn()?;
+        let mut cached = lock(&self.auth);
+        if cached.0 != newest || newest == 0 {
+            let txn = self.env().read()?;
+            // not `newest`: the transaction may be of the commit before
+            *cached = (txn.id(), mvcc::bounds(&txn)?.auth);
+        }
+        Ok(cached.1)
     }
 
     /// The options with which it was opened.

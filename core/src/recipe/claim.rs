@@ -131,6 +131,11 @@ impl fmt::Debug for Claim {
     }
 }
 
+/// The key of a claimant with this lease.
+pub fn claim_key(name: &[u8], lease: LeaseId) -> Vec<u8> {
+    ClaimKey::new(&claim_prefix(name), lease).key
+}
+
 /// The key of a claimant: its name, and the revision that created it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ClaimKey {

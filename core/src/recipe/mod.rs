@@ -1,5 +1,6 @@
 //! Recipes: they use only [`Db`](crate::Db), so they work over any engine.
 
+mod auth;
 mod claim;
 mod claim_driver;
 mod claim_wait;
@@ -13,7 +14,7 @@ mod transact;
 mod wait_limit;
 mod watcher;
 
-pub use claim::{Claim, ClaimRequest, claim_prefix, holder_request};
+pub use claim::{Claim, ClaimRequest, claim_key, claim_prefix, holder_request};
 pub use claim_driver::{ClaimCompletion, ClaimDriver};
 pub use claim_wait::{ClaimCanceller, ClaimWait, claim_blocking};
 pub use claimant::Claimant;

@@ -1,5 +1,7 @@
 //! Any request and any response.
 
+use crate::auth::{Auth, AuthResponse};
+
 use super::alarm::{Alarm, AlarmResponse};
 use super::compact::{Compact, CompactResponse};
 use super::delete::{Delete, DeleteResponse};
@@ -29,6 +31,8 @@ pub enum Request {
     LeaseRevoke(LeaseRevoke),
     /// Lists, activates or disarms alarms.
     Alarm(Alarm),
+    /// A call about users, roles or authentication.
+    Auth(Auth),
     /// Records beside the keys.
     Side(Side),
 }
@@ -52,6 +56,8 @@ pub enum Response {
     LeaseRevoke(LeaseRevokeResponse),
     /// The response to [`Request::Alarm`].
     Alarm(AlarmResponse),
+    /// The response to [`Request::Auth`].
+    Auth(AuthResponse),
     /// The response to [`Request::Side`].
     Side(SideResponse),
 }
@@ -75,5 +81,6 @@ into_request!(
     LeaseGrant,
     LeaseRevoke,
     Alarm,
+    Auth,
     Side
 );

@@ -63,7 +63,6 @@ const LEASES: &str = "deadlines of leases are kept in the store";
 const V3_ONLY: &str = "only etcd's v3 API is served";
 const NO_PROXY: &str = "this server is not a proxy";
 const NO_TRACES: &str = "this server sends no traces";
-const NO_USERS: &str = "this server does not support users and roles yet";
 const CERTIFICATES: &str =
     "the server does not create certificates: use files (--cert-file, --key-file)";
 const CLIENTS: &str = "the certificate of a client is verified against --trusted-ca-file only";
@@ -189,9 +188,9 @@ const FLAGS: &[Flag] = &[
     value("tls-max-version", Honoured),
     value("cors", Honoured),
     value("host-whitelist", Honoured),
-    value("auth-token", Only("simple", NO_USERS)),
-    value("auth-token-ttl", Ignored(NO_USERS)),
-    value("bcrypt-cost", Ignored(NO_USERS)),
+    value("auth-token", Honoured),
+    value("auth-token-ttl", Honoured),
+    value("bcrypt-cost", Honoured),
     // the log and metrics
     value("log-level", Honoured),
     value("log-format", Honoured),
@@ -694,7 +693,6 @@ mod tests {
             "--wal-dir=x",
             "-wal-dir x",
             "--enable-v2",
-            "--auth-token jwt,pub-key=x",
             "--discovery=http://x",
         ] {
             let message = refused(&format!("kv serve store {flags}"), &[]);

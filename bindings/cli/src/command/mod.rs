@@ -1,6 +1,7 @@
 //! The commands, a file for each, and the context that they run in.
 
 pub mod alarm;
+pub mod auth;
 pub mod check;
 mod claim;
 pub mod compact;
@@ -18,12 +19,14 @@ pub mod manual;
 mod notify;
 pub mod put;
 pub mod restore;
+pub mod role;
 pub mod serve;
 pub mod shell;
 pub mod snapshot;
 pub mod status;
 pub mod transfer;
 pub mod txn;
+pub mod user;
 pub mod watch;
 
 use clap::ArgMatches;

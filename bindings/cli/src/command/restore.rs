@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::command::Context;
 use crate::command::transfer::spinner;
 use crate::failure::Result;
-use crate::output::{count, note};
+use crate::output::count;
 
 const HELP: &str = "\
 Makes a store from a snapshot that etcd 3.4 to 3.7 or `kv snapshot save` wrote: all kept revisions
@@ -17,8 +17,8 @@ with their keys, versions and leases, deletions, and the compacted revision. A l
 that it had left, or its full TTL if the snapshot does not have it.
 
 The snapshot is verified first, by its SHA-256 and by its structure. The store is filled beside its
-place and renamed at the end: it is there as a whole or not at all. Users and roles are not
-restored. `revision_at` works only for times after the restore.
+place and renamed at the end: it is there as a whole or not at all. Users, roles and passwords
+are restored, and authentication is on if it was. `revision_at` works only for times after the restore.
 
 Examples:
   kv restore backup.db ./store
@@ -49,7 +49,9 @@ struct RestoredJson {
     compacted_revision: Option<i64>,
     events: u64,
     leases: u64,
-    users_left_out: u64,
+    users: u64,
+    roles: u64,
+    auth_enabled: bool,
 }
 
 impl Restore {
@@ -69,12 +71,6 @@ impl Restore {
             .run(&directory);
         spinner.finish_and_clear();
         let restored = restored?;
-        if restored.users_left_out > 0 {
-            let users = count(restored.users_left_out, "user");
-            note(format!(
-                "{users} of the snapshot: this version restores no users and roles"
-            ));
-        }
         let out = &mut context.out;
         if out.json {
             return out.json(&RestoredJson {
@@ -82,7 +78,9 @@ impl Restore {
                 compacted_revision: restored.compacted_revision,
                 events: restored.events,
                 leases: restored.leases,
-                users_left_out: restored.users_left_out,
+                users: restored.users,
+                roles: restored.roles,
+                auth_enabled: restored.auth_enabled,
             });
         }
         let (events, leases) = (
@@ -90,6 +88,12 @@ impl Restore {
             count(restored.leases, "lease"),
         );
         let revision = restored.revision;
-        out.line(format!("{events} and {leases} up to revision {revision}"))
+        out.line(format!("{events} and {leases} up to revision {revision}"))?;
+        if restored.users > 0 || restored.roles > 0 {
+            let (users, roles) = (count(restored.users, "user"), count(restored.roles, "role"));
+            let state = if restored.auth_enabled { "on" } else { "off" };
+            out.line(format!("{users} and {roles}; authentication is {state}"))?;
+        }
+        Ok(())
     }
 }

@@ -156,6 +156,15 @@ struct Clients {
     /// The host names that a plain HTTP request may use, separated by commas; * or none is all
     #[arg(long, value_name = "HOSTS", value_delimiter = ',')]
     host_whitelist: Vec<String>,
+    /// The tokens of users: simple, or jwt,sign-method=M,priv-key=FILE,pub-key=FILE,ttl=5m
+    #[arg(long, value_name = "TOKENS", default_value = "simple")]
+    auth_token: String,
+    /// The time in seconds after which an unused simple token ends
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    auth_token_ttl: u64,
+    /// The cost of the hashes of new passwords, 4 to 31
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    bcrypt_cost: u32,
     /// The maximum number of concurrent requests of a connection
     #[arg(long, value_name = "N")]
     max_concurrent_streams: Option<u32>,
@@ -435,6 +444,9 @@ impl Clients {
             .gateway(self.enable_grpc_gateway)
             .cors(urls(&self.cors))
             .host_whitelist(urls(&self.host_whitelist))
+            .auth_token(&self.auth_token)
+            .auth_token_ttl_seconds(self.auth_token_ttl)
+            .bcrypt_cost(self.bcrypt_cost)
             .keep_alive_ms(self.grpc_keepalive_interval, self.grpc_keepalive_timeout)
             .progress_notify_interval_ms(self.watch_progress_notify_interval);
         if let Some(streams) = self.max_concurrent_streams {

@@ -4,6 +4,7 @@
 //! again; [`request`], [`watch`], [`lease`] and [`history`] are the operations.
 
 mod address;
+mod auth;
 mod call;
 mod cluster;
 mod history;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use libkv::engine::Limits;
 use libkv::*;
 
+use super::auth;
 use super::call::{Call, Effect, Ticket};
 use super::cluster::Cluster;
 use super::revision::{compacted_error, compacted_revision, current_revision};
@@ -48,7 +49,9 @@ pub(crate) fn effect(request: &Request) -> Effect {
             "lease_time_to_live({}) returns -1 if it was revoked",
             revoke.id
         ),
+        Request::Auth(auth) if auth.is_read() => return Effect::Reads,
         Request::Alarm(_) => "alarm_list shows it".into(),
+        Request::Auth(_) => "auth_status, user_get and role_get show it".into(),
     };
     Effect::Writes(find_out)
 }
@@ -209,6 +212,7 @@ async fn send(call: Call, request: Request) -> Result<Response> {
                 .await?;
             Response::Alarm(alarm_in(response))
         }
+        Request::Auth(request) => Response::Auth(auth::send(call, request).await?),
         Request::Side(_) => {
             return Err(Error::new(
                 Code::Unsupported,

@@ -3,11 +3,12 @@
 //! Each claimant has a key that is attached to a lease. The client renews the lease; the driver of
 //! claims waits for the claimant's turn. If the client gives up before that, its key is deleted.
 
-use libkv::support::{Claim, ClaimDriver, ClaimRequest};
-use libkv::{Code, LeaseGrant, LeaseId, Response};
+use libkv::support::{Claim, ClaimDriver, ClaimRequest, claim_key, claim_prefix};
+use libkv::{Code, KeyRange, LeaseGrant, LeaseId, Response};
 use tokio::sync::oneshot;
 use tonic::Status;
 
+use super::auth::Caller;
 use super::store::{Store, stopped};
 use crate::convert::{refusal, wrong_response};
 
@@ -28,19 +29,35 @@ pub(super) fn refused(text: &str) -> Status {
 }
 
 /// The lease that a client named, or a new one.
-pub(super) async fn lease_or_new(store: &Store, given: LeaseId) -> Result<LeaseId, Status> {
+pub(super) async fn lease_or_new(
+    store: &Store,
+    caller: &Caller,
+    given: LeaseId,
+) -> Result<LeaseId, Status> {
     if given != 0 {
         return Ok(given);
     }
-    match store.call(LeaseGrant::new(TTL_SECONDS)).await? {
+    match store.call(caller, LeaseGrant::new(TTL_SECONDS)).await? {
         Response::LeaseGrant(granted) => Ok(granted.id),
         _ => Err(wrong_response()),
     }
 }
 
-/// A request for a name with a lease of the client.
-pub(super) fn request_for(store: &Store, name: &[u8], lease: LeaseId) -> ClaimRequest {
-    ClaimRequest::new(&store.db, name, TTL_SECONDS).lease(lease)
+/// A request for a name with a lease of the client, which must have the right to read all claims to
+/// the name, and to write its own.
+pub(super) fn request_for(
+    store: &Store,
+    caller: &Caller,
+    name: &[u8],
+    lease: LeaseId,
+) -> Result<ClaimRequest, Status> {
+    let rights = store.guard.rights(caller)?;
+    if rights.are_checked() {
+        rights.read(&KeyRange::prefix(claim_prefix(name)))?;
+        rights.write(&KeyRange::key(claim_key(name, lease)))?;
+        rights.write_lease(&store.db, lease)?;
+    }
+    Ok(ClaimRequest::new(&store.db, name, TTL_SECONDS).lease(lease))
 }
 
 /// Waits for the name. `lost` is etcd's text for a claim whose key was deleted meanwhile.

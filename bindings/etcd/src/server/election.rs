@@ -13,8 +13,9 @@ use libkv::{
 };
 use tonic::{Request, Response, Status};
 
+use super::auth::Caller;
 use super::claim::{claim, lease_or_new, refused, request_for, unknown};
-use super::reply::ServiceResult;
+use super::reply::{ServiceResult, caller};
 use super::store::{Store, stopped};
 use crate::convert::{kv_out, refusal, wrong_response};
 use crate::pb::etcdserverpb::ResponseHeader;
@@ -37,10 +38,12 @@ fn leader_of(given: Option<pb::LeaderKey>) -> Result<pb::LeaderKey, Status> {
 impl ElectionService {
     async fn run_campaign(
         &self,
+        caller: &Caller,
         request: pb::CampaignRequest,
     ) -> Result<pb::CampaignResponse, Status> {
-        let lease = lease_or_new(&self.0, request.lease).await?;
-        let claim_request = request_for(&self.0, &request.name, lease).value(request.value);
+        let lease = lease_or_new(&self.0, caller, request.lease).await?;
+        let claim_request =
+            request_for(&self.0, caller, &request.name, lease)?.value(request.value);
         let claim = claim(&self.0, claim_request, NOT_LEADER).await?;
         let leader = pb::LeaderKey {
             name: request.name,
@@ -57,6 +60,7 @@ impl ElectionService {
     /// Puts the value of a leader, if its key is still the one that was created then.
     async fn put(
         &self,
+        caller: &Caller,
         key: &[u8],
         created: Revision,
         lease: i64,
@@ -65,7 +69,7 @@ impl ElectionService {
         let put = Txn::new()
             .when(Compare::create_revision(key, CompareResult::Equal, created))
             .and_then(Put::new(key, value).lease(lease));
-        match self.0.call(put).await? {
+        match self.0.call(caller, put).await? {
             libkv::Response::Txn(response) if response.succeeded => {
                 Ok(self.0.identity.header(response.revision))
             }
@@ -76,21 +80,26 @@ impl ElectionService {
 
     async fn run_proclaim(
         &self,
+        caller: &Caller,
         request: pb::ProclaimRequest,
     ) -> Result<pb::ProclaimResponse, Status> {
         let leader = leader_of(request.leader)?;
-        let lease = lease_or_new(&self.0, leader.lease).await?;
+        let lease = lease_or_new(&self.0, caller, leader.lease).await?;
         let header = self
-            .put(&leader.key, leader.rev, lease, &request.value)
+            .put(caller, &leader.key, leader.rev, lease, &request.value)
             .await?;
         Ok(pb::ProclaimResponse { header })
     }
 
-    async fn read_leader(&self, request: pb::LeaderRequest) -> Result<pb::LeaderResponse, Status> {
-        let libkv::Response::Range(found) = self
-            .0
-            .call(holder_request(&claim_prefix(&request.name)))
-            .await?
+    async fn read_leader(
+        &self,
+        caller: &Caller,
+        request: pb::LeaderRequest,
+    ) -> Result<pb::LeaderResponse, Status> {
+        let prefix = claim_prefix(&request.name);
+        let all_claims = KeyRange::prefix(&prefix[..]);
+        self.0.guard.rights(caller)?.read(&all_claims)?;
+        let libkv::Response::Range(found) = self.0.call(caller, holder_request(&prefix)).await?
         else {
             return Err(wrong_response());
         };
@@ -106,7 +115,11 @@ impl ElectionService {
         })
     }
 
-    async fn run_resign(&self, request: pb::ResignRequest) -> Result<pb::ResignResponse, Status> {
+    async fn run_resign(
+        &self,
+        caller: &Caller,
+        request: pb::ResignRequest,
+    ) -> Result<pb::ResignResponse, Status> {
         let leader = leader_of(request.leader)?;
         let delete = Txn::new()
             .when(Compare::create_revision(
@@ -116,7 +129,7 @@ impl ElectionService {
             ))
             .and_then(Delete::new(&leader.key[..]));
         // a client that does not lead any more succeeds too
-        match self.0.call(delete).await? {
+        match self.0.call(caller, delete).await? {
             libkv::Response::Txn(response) => Ok(pb::ResignResponse {
                 header: self.0.identity.header(response.revision),
             }),
@@ -133,7 +146,7 @@ impl election_server::Election for ElectionService {
         &self,
         request: Request<pb::CampaignRequest>,
     ) -> ServiceResult<pb::CampaignResponse> {
-        self.run_campaign(request.into_inner())
+        self.run_campaign(&caller(&request).clone(), request.into_inner())
             .await
             .map(Response::new)
             .map_err(unknown)
@@ -143,7 +156,7 @@ impl election_server::Election for ElectionService {
         &self,
         request: Request<pb::ProclaimRequest>,
     ) -> ServiceResult<pb::ProclaimResponse> {
-        self.run_proclaim(request.into_inner())
+        self.run_proclaim(&caller(&request).clone(), request.into_inner())
             .await
             .map(Response::new)
             .map_err(unknown)
@@ -153,24 +166,27 @@ impl election_server::Election for ElectionService {
         &self,
         request: Request<pb::LeaderRequest>,
     ) -> ServiceResult<pb::LeaderResponse> {
-        self.read_leader(request.into_inner())
+        self.read_leader(&caller(&request).clone(), request.into_inner())
             .await
             .map(Response::new)
             .map_err(unknown)
     }
 
+    /// Without the right to read all claims the stream is empty, as in etcd.
     async fn observe(&self, request: Request<pb::LeaderRequest>) -> ServiceResult<Leaders> {
-        Ok(Response::new(Leaders::new(
-            self.0.clone(),
-            claim_prefix(&request.into_inner().name),
-        )))
+        let prefix = claim_prefix(&request.get_ref().name);
+        let all_claims = KeyRange::prefix(&prefix[..]);
+        let rights = self.0.guard.rights(caller(&request));
+        let mut leaders = Leaders::new(self.0.clone(), prefix);
+        leaders.ended = rights.and_then(|rights| rights.read(&all_claims)).is_err();
+        Ok(Response::new(leaders))
     }
 
     async fn resign(
         &self,
         request: Request<pb::ResignRequest>,
     ) -> ServiceResult<pb::ResignResponse> {
-        self.run_resign(request.into_inner())
+        self.run_resign(&caller(&request).clone(), request.into_inner())
             .await
             .map(Response::new)
             .map_err(unknown)

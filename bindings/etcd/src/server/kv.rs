@@ -7,8 +7,7 @@ use libkv::engine::check_key;
 use libkv::{Error, KeyValue, Op, OpResponse, Range, Revision, SortOrder, SortTarget, Txn};
 use tonic::{Extensions, Request, Response, Status};
 
-use super::reply::ServiceResult;
-use super::reply::{Call, LargeResponse};
+use super::reply::{Call, LargeResponse, ServiceResult, caller};
 use super::store::Store;
 use crate::convert::{self, refusal};
 use crate::pb::etcdserverpb::{self as pb, kv_server};
@@ -27,8 +26,8 @@ pub(crate) struct Kv(pub Arc<Store>);
 
 /// Runs a write. The response is sent even if it is large, because the write is committed by then.
 macro_rules! run_write {
-    ($self:ident, $kind:ident, $request:expr, $bytes:expr, $out:expr) => {{
-        let libkv::Response::$kind(response) = $self.0.call($request).await? else {
+    ($self:ident, $caller:expr, $kind:ident, $request:expr, $bytes:expr, $out:expr) => {{
+        let libkv::Response::$kind(response) = $self.0.call(&$caller, $request).await? else {
             return Err(convert::wrong_response());
         };
         let (bytes, header) = (
@@ -54,11 +53,14 @@ fn ensure_room(extensions: &Extensions, may_be_large: bool) -> Result<(), Status
 #[tonic::async_trait]
 impl kv_server::Kv for Kv {
     async fn range(&self, request: Request<pb::RangeRequest>) -> ServiceResult<pb::RangeResponse> {
+        let caller = caller(&request).clone();
         let range = convert::range_in(request.into_inner()).map_err(refusal)?;
+        let permit = self.0.permit_read(&caller, || range.clone().into())?;
         let response = match range.range.is_single() {
             true => self.0.db.range(range).map_err(refusal)?,
             false => self.0.read(move |db| db.range(range)).await?,
         };
+        self.0.confirm(permit)?;
         let (bytes, header) = (
             pairs_bytes(&response.kvs),
             self.0.identity.header(response.revision),
@@ -75,10 +77,12 @@ impl kv_server::Kv for Kv {
         &self,
         request: Request<pb::RangeRequest>,
     ) -> ServiceResult<Self::RangeStreamStream> {
+        let caller = caller(&request).clone();
         let range = streamable(convert::range_in(request.into_inner()).map_err(refusal)?)?;
-        Ok(Response::new(tokio_stream::iter(
-            Chunks::open(&self.0, range).await?,
-        )))
+        let permit = self.0.permit_read(&caller, || range.clone().into())?;
+        let chunks = Chunks::open(&self.0, range).await?;
+        self.0.confirm(permit)?;
+        Ok(Response::new(tokio_stream::iter(chunks)))
     }
 
     async fn put(&self, request: Request<pb::PutRequest>) -> ServiceResult<pb::PutResponse> {
@@ -86,6 +90,7 @@ impl kv_server::Kv for Kv {
         let bytes = |response: &libkv::PutResponse| response.prev_kv.as_ref().map_or(0, pair_bytes);
         run_write!(
             self,
+            caller(&request).clone(),
             Put,
             convert::put_in(request.into_inner()),
             bytes,
@@ -101,6 +106,7 @@ impl kv_server::Kv for Kv {
         let bytes = |response: &libkv::DeleteResponse| pairs_bytes(&response.prev_kvs);
         run_write!(
             self,
+            caller(&request).clone(),
             Delete,
             convert::delete_in(request.into_inner()),
             bytes,
@@ -109,14 +115,17 @@ impl kv_server::Kv for Kv {
     }
 
     async fn txn(&self, request: Request<pb::TxnRequest>) -> ServiceResult<pb::TxnResponse> {
+        let caller = caller(&request).clone();
         let (_, extensions, txn) = request.into_parts();
         let txn = convert::txn_in(txn).map_err(refusal)?;
         let bytes = |response: &libkv::TxnResponse| ops_bytes(&response.responses);
         if txn.is_read_only() && !txn.success.iter().chain(&txn.failure).all(is_single) {
+            let permit = self.0.permit_read(&caller, || txn.clone().into())?;
             if self.0.limits.is_some() {
                 self.0.check(&txn.clone().into())?;
             }
             let response = self.0.read(move |db| db.txn(txn)).await?;
+            self.0.confirm(permit)?;
             self.0.counters.count_ops(&response.responses);
             let (bytes, header) = (bytes(&response), self.0.identity.header(response.revision));
             return Ok(large(
@@ -125,15 +134,16 @@ impl kv_server::Kv for Kv {
             ));
         }
         ensure_room(&extensions, returns_pairs(&txn))?;
-        run_write!(self, Txn, txn, bytes, convert::txn_out)
+        run_write!(self, caller, Txn, txn, bytes, convert::txn_out)
     }
 
     async fn compact(
         &self,
         request: Request<pb::CompactionRequest>,
     ) -> ServiceResult<pb::CompactionResponse> {
+        let caller = caller(&request).clone();
         let compact = convert::compact_in(request.into_inner());
-        run_write!(self, Compact, compact, |_| 0, |_, header| {
+        run_write!(self, caller, Compact, compact, |_| 0, |_, header| {
             pb::CompactionResponse { header }
         })
     }

@@ -4,11 +4,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use libkv::{LeaseGrant, LeaseId, LeaseRevoke, LeaseTimeToLive};
+use libkv::{KeyRange, LeaseGrant, LeaseId, LeaseRevoke, LeaseTimeToLive};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::reply::ServiceResult;
+use super::auth::Caller;
+use super::reply::{ServiceResult, caller};
 use super::store::Store;
 use super::store::stopped;
 use crate::convert::{self, refusal};
@@ -23,9 +24,10 @@ impl lease_server::Lease for Lease {
         &self,
         request: Request<pb::LeaseGrantRequest>,
     ) -> ServiceResult<pb::LeaseGrantResponse> {
+        let caller = caller(&request).clone();
         let pb::LeaseGrantRequest { ttl, id } = request.into_inner();
-        let libkv::Response::LeaseGrant(granted) = self.0.call(LeaseGrant::new(ttl).id(id)).await?
-        else {
+        let grant = LeaseGrant::new(ttl).id(id);
+        let libkv::Response::LeaseGrant(granted) = self.0.call(&caller, grant).await? else {
             return Err(convert::wrong_response());
         };
         let header = self.0.identity.header(granted.revision);
@@ -41,12 +43,9 @@ impl lease_server::Lease for Lease {
         &self,
         request: Request<pb::LeaseRevokeRequest>,
     ) -> ServiceResult<pb::LeaseRevokeResponse> {
-        let libkv::Response::LeaseRevoke(revoked) = self
-            .0
-            .call(LeaseRevoke {
-                id: request.into_inner().id,
-            })
-            .await?
+        let id = request.get_ref().id;
+        let revoke = LeaseRevoke { id };
+        let libkv::Response::LeaseRevoke(revoked) = self.0.call(caller(&request), revoke).await?
         else {
             return Err(convert::wrong_response());
         };
@@ -64,6 +63,7 @@ impl lease_server::Lease for Lease {
         let closed = Box::pin(self.0.closed());
         Ok(Response::new(KeepAlives {
             store: self.0.clone(),
+            caller: caller(&request).clone(),
             requests: request.into_inner(),
             closed,
         }))
@@ -73,6 +73,8 @@ impl lease_server::Lease for Lease {
         &self,
         request: Request<pb::LeaseTimeToLiveRequest>,
     ) -> ServiceResult<pb::LeaseTimeToLiveResponse> {
+        let rights = self.0.guard.rights(caller(&request))?;
+        rights.any_user()?;
         let pb::LeaseTimeToLiveRequest { id, keys } = request.into_inner();
         // read first: a client that resumes from this revision misses no change of the keys
         let header = self.0.identity.header(self.0.revision()?);
@@ -81,6 +83,9 @@ impl lease_server::Lease for Lease {
             .db
             .lease_time_to_live(LeaseTimeToLive::new(id).keys(keys))
             .map_err(refusal)?;
+        left.keys
+            .iter()
+            .try_for_each(|key| rights.read(&KeyRange::key(key.to_vec())))?;
         Ok(Response::new(pb::LeaseTimeToLiveResponse {
             header,
             id,
@@ -92,14 +97,18 @@ impl lease_server::Lease for Lease {
 
     async fn lease_leases(
         &self,
-        _: Request<pb::LeaseLeasesRequest>,
+        request: Request<pb::LeaseLeasesRequest>,
     ) -> ServiceResult<pb::LeaseLeasesResponse> {
+        let rights = self.0.guard.rights(caller(&request))?;
+        rights.any_user()?;
         let header = self.0.identity.header(self.0.revision()?);
         let leases = self.0.db.lease_list().map_err(refusal)?;
         Ok(Response::new(pb::LeaseLeasesResponse {
             header,
+            // a lease with keys that the caller may not read is not shown
             leases: leases
                 .into_iter()
+                .filter(|id| rights.read_lease(&self.0.db, *id).is_ok())
                 .map(|id| pb::LeaseStatus { id })
                 .collect(),
         }))
@@ -108,7 +117,14 @@ impl lease_server::Lease for Lease {
 
 /// Renews a lease once: the response of a stream to one request, with TTL 0 if there is no such
 /// lease.
-pub(crate) fn keep_alive(store: &Store, id: LeaseId) -> Result<pb::LeaseKeepAliveResponse, Status> {
+fn keep_alive(
+    store: &Store,
+    caller: &Caller,
+    id: LeaseId,
+) -> Result<pb::LeaseKeepAliveResponse, Status> {
+    let rights = store.guard.rights(caller)?;
+    rights.any_user()?;
+    rights.write_lease(&store.db, id)?;
     // read first: after the renewal nothing may fail
     let header = store.identity.header(store.revision()?);
     let kept = store.db.lease_keep_alive(id).map_err(refusal)?;
@@ -123,6 +139,7 @@ pub(crate) fn keep_alive(store: &Store, id: LeaseId) -> Result<pb::LeaseKeepAliv
 /// server.
 pub(crate) struct KeepAlives {
     store: Arc<Store>,
+    caller: Caller,
     requests: Streaming<pb::LeaseKeepAliveRequest>,
     closed: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
@@ -137,7 +154,8 @@ impl Stream for KeepAlives {
         let request = ready!(Pin::new(&mut self.requests).poll_next(cx));
         let counters = &self.store.counters;
         Poll::Ready(request.map(|request| {
-            keep_alive(&self.store, request?.id).inspect(|kept| counters.renewed(kept.ttl))
+            keep_alive(&self.store, &self.caller, request?.id)
+                .inspect(|kept| counters.renewed(kept.ttl))
         }))
     }
 }

@@ -18,6 +18,7 @@ use std::{fs, mem};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use http::Version;
+use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -28,6 +29,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixSocket, Un
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
+use super::auth::PeerName;
 use super::counters::CountGuard;
 use super::http2_authority::AuthorityRepair;
 use super::options::{CONNECTION_WINDOW_BYTES, Level};
@@ -356,7 +358,7 @@ impl ConnectionHandler {
     async fn serve(&self, stream: impl ClientSocket, peer: &str, going: Sender<()>) {
         let _counted = CountGuard::new(&self.store.counters.connections);
         let ended = match &self.tls {
-            None => self.serve_http(stream).await,
+            None => self.serve_http(stream, None).await,
             Some(tls) => Box::pin(self.serve_tls(tls, stream)).await,
         };
         if let Err(error) = ended {
@@ -387,22 +389,26 @@ impl ConnectionHandler {
             handshake = handshake => handshake.map_err(|_| "timed out waiting for the TLS handshake")??,
             () = self.store.closed() => return Ok(()),
         };
-        self.serve_http(stream).await
+        let peer = tls.peer_name(stream.get_ref().1.peer_certificates());
+        self.serve_http(stream, peer).await
     }
 
     /// Serves HTTP/1.1 or HTTP/2, as the first bytes of the connection decide.
     ///
     /// The requests of HTTP/2 are polled by the task of the connection. All requests that one poll
     /// reads are handled together and sent together, without waking another thread.
-    async fn serve_http<S>(&self, stream: S) -> ConnectionResult
+    async fn serve_http<S>(&self, stream: S, peer: Option<PeerName>) -> ConnectionResult
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let stream = AuthorityRepair::new(stream);
         let version = stream.version();
         let has_request = AtomicBool::new(false);
-        let service = service_fn(|request| {
+        let service = service_fn(|mut request: http::Request<Incoming>| {
             has_request.store(true, Ordering::Relaxed);
+            if let Some(peer) = &peer {
+                request.extensions_mut().insert(peer.clone());
+            }
             self.router.call(request)
         });
         let executor = RequestExecutor::default();
@@ -545,7 +551,7 @@ mod tests {
             runtime.block_on(async {
                 let (mut client, server) = duplex(1 << 10);
                 client.write_all(sent.as_bytes()).await.expect("sent");
-                let mut served = pin!(handler.serve_http(server));
+                let mut served = pin!(handler.serve_http(server, None));
                 let mut ends =
                     async || poll_fn(|cx| Poll::Ready(served.as_mut().poll(cx).is_ready())).await;
                 assert!(!ends().await, "it waits for the rest of {sent:?}");

@@ -8,7 +8,7 @@ use libkv::{Alarm, AlarmAction, AlarmKind, AlarmMember};
 use sha2::{Digest, Sha256};
 use tonic::{Code, Request, Response, Status};
 
-use super::reply::ServiceResult;
+use super::reply::{ServiceResult, caller};
 use super::store::Store;
 use crate::convert::{self, RAFT_TERM, refusal};
 use crate::pb::etcdserverpb::{self as pb, maintenance_server};
@@ -39,6 +39,7 @@ fn unsupported(what: &str) -> Status {
 #[tonic::async_trait]
 impl maintenance_server::Maintenance for Maintenance {
     async fn alarm(&self, request: Request<pb::AlarmRequest>) -> ServiceResult<pb::AlarmResponse> {
+        let caller = caller(&request).clone();
         let pb::AlarmRequest {
             action,
             member_id,
@@ -57,7 +58,7 @@ impl maintenance_server::Maintenance for Maintenance {
         };
         let libkv::Response::Alarm(response) = self
             .0
-            .call(Alarm::new(action).member(member_id).kind(kind))
+            .call(&caller, Alarm::new(action).member(member_id).kind(kind))
             .await?
         else {
             return Err(convert::wrong_response());

@@ -8,6 +8,9 @@ use std::time::Duration;
 
 /// How often a quiet watch reports its progress: every 10 minutes, as in etcd.
 const PROGRESS_NOTIFY_INTERVAL_MS: u64 = 600_000;
+/// How long a token in memory is valid after its last use, as in etcd.
+const AUTH_TOKEN_TTL_SECONDS: u64 = 300;
+
 /// etcd's smallest interval.
 const PROGRESS_NOTIFY_INTERVAL_MS_MIN: u64 = 100;
 
@@ -86,6 +89,9 @@ pub struct Serve {
     pub(super) host_whitelist: Vec<String>,
     pub(super) listen_metrics: Vec<String>,
     pub(super) extensive_metrics: bool,
+    pub(super) auth_token: String,
+    pub(super) auth_token_ttl_seconds: u64,
+    pub(super) bcrypt_cost: u32,
     pub(super) log: Option<Log>,
 }
 
@@ -114,6 +120,9 @@ impl Serve {
             host_whitelist: Vec::new(),
             listen_metrics: Vec::new(),
             extensive_metrics: false,
+            auth_token: "simple".into(),
+            auth_token_ttl_seconds: AUTH_TOKEN_TTL_SECONDS,
+            bcrypt_cost: libkv::support::BCRYPT_COST,
             log: None,
         }
     }
@@ -275,6 +284,28 @@ impl Serve {
     /// `--metrics=extensive`.
     pub fn extensive_metrics(mut self, extensive: bool) -> Serve {
         self.extensive_metrics = extensive;
+        self
+    }
+
+    /// Which tokens users get when they log in: `simple` (the default) keeps random texts in memory;
+    /// `jwt,sign-method=RS256,priv-key=FILE,pub-key=FILE,ttl=5m` signs them, so that they outlive a
+    /// restart and any server with the key accepts them. Methods: RS, PS and HS with 256, 384 and
+    /// 512; ES256, ES384, EdDSA. Empty: no tokens, only client certificates. etcd's `--auth-token`.
+    pub fn auth_token(mut self, spec: impl Into<String>) -> Serve {
+        self.auth_token = spec.into();
+        self
+    }
+
+    /// How long a simple token is valid after its last use, in seconds: 300 if not set.
+    pub fn auth_token_ttl_seconds(mut self, seconds: u64) -> Serve {
+        self.auth_token_ttl_seconds = seconds;
+        self
+    }
+
+    /// The cost of the hashes of new passwords, 4 to 31: 10 if not set. Each step doubles the time.
+    /// Another cost has no effect, with a line in the log, as in etcd.
+    pub fn bcrypt_cost(mut self, cost: u32) -> Serve {
+        self.bcrypt_cost = cost;
         self
     }
 

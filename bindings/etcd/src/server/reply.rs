@@ -15,6 +15,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Sleep, sleep};
 use tonic::{Code, Status};
 
+use super::auth::Caller;
 use super::counters::{MethodCounters, add};
 use super::options::Level;
 use super::store::Store;
@@ -30,6 +31,14 @@ const MESSAGE_HEAD_BYTES: usize = 5;
 
 /// The result of a unary call.
 pub(crate) type ServiceResult<T> = Result<tonic::Response<T>, Status>;
+
+/// Who a call comes from.
+pub(crate) fn caller<T>(request: &tonic::Request<T>) -> &Caller {
+    request
+        .extensions()
+        .get::<Arc<Call>>()
+        .map_or(&Caller::Nobody, |call| &call.caller)
+}
 
 /// Added to the extensions of a large response, with its approximate size in bytes.
 #[derive(Clone, Copy)]
@@ -52,6 +61,7 @@ pub(crate) struct Call {
     store: Arc<Store>,
     /// Its index in [`RPCS`].
     method: usize,
+    caller: Caller,
     /// gRPC's code of the reply.
     code: AtomicU8,
     held: AtomicUsize,
@@ -60,7 +70,7 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub fn new(store: Arc<Store>, method: usize) -> Call {
+    pub fn new(store: Arc<Store>, method: usize, caller: Caller) -> Call {
         store.counters.requests.fetch_add(1, Relaxed);
         store.check_files();
         // a client that leaves before the end of the reply has cancelled the call
@@ -68,6 +78,7 @@ impl Call {
         Call {
             store,
             method,
+            caller,
             code: AtomicU8::new(Code::Cancelled as u8),
             held: AtomicUsize::new(0),
             began,
@@ -633,14 +644,18 @@ mod tests {
     fn call() -> Arc<Call> {
         let db = libkv::Db::open(":memory:", libkv::Options::new()).expect("a store in memory");
         let (closing, _) = tokio::sync::watch::channel(false);
-        Arc::new(Call::new(Arc::new(Store::for_tests(db, closing)), 0))
+        Arc::new(Call::new(
+            Arc::new(Store::for_tests(db, closing)),
+            0,
+            Caller::Nobody,
+        ))
     }
 
     #[test]
     fn memory_for_large_messages_is_limited() {
         let first = call();
         first.hold(2 * HELD_BYTES_MAX).expect("it is alone");
-        let second = Call::new(first.store.clone(), 0);
+        let second = Call::new(first.store.clone(), 0, Caller::Nobody);
         let status = second.hold(1).expect_err("there is no room");
         assert_eq!(
             (status.code(), status.message()),
@@ -648,7 +663,7 @@ mod tests {
         );
         first.release();
         drop(second);
-        let third = Call::new(first.store.clone(), 0);
+        let third = Call::new(first.store.clone(), 0, Caller::Nobody);
         third.hold(1).expect("there is room again");
         first.hold(HELD_BYTES_MAX - 1).expect("up to the end of it");
         assert!(third.hold(1).is_err());

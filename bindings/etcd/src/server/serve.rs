@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use libkv::engine::Limits;
-use libkv::support::fork_generation;
+use libkv::support::{BCRYPT_COST, BCRYPT_COSTS, fork_generation};
 use libkv::{Code, Db, Error, Result};
 use tokio::runtime::{EnterGuard, Runtime};
 use tokio::sync::watch;
 
 use super::allowlist::Allowlist;
+use super::auth::{Guard, TokenSpec};
 use super::counters::Counters;
 use super::listen::{ListenAddress, ListenSocket};
 use super::options::{Level, Serve, environment_log};
@@ -140,6 +141,7 @@ pub fn listen(options: impl Into<Serve>) -> Result<Listener> {
     }
     // checked before anything is done; `Listener::serve` makes it again
     Allowlist::new(&options)?;
+    TokenSpec::parse(&options.auth_token)?;
     let given = options.listen.iter().map(|address| (address, false));
     let given = given.chain(options.listen_metrics.iter().map(|address| (address, true)));
     let addresses: Vec<_> = given
@@ -217,6 +219,13 @@ impl Listener {
         }
         let unused = tls::unused(&options);
         let allowlist = Allowlist::new(&options)?;
+        let (token_spec, unknown_options) = TokenSpec::parse(&options.auth_token)?;
+        let bcrypt_cost = match BCRYPT_COSTS.contains(&options.bcrypt_cost) {
+            true => options.bcrypt_cost,
+            false => BCRYPT_COST,
+        };
+        let token_ttl = Duration::from_secs(options.auth_token_ttl_seconds);
+        let guard = Guard::new(db.clone(), token_spec, token_ttl, bcrypt_cost)?;
         let of = |pages_only: bool| {
             listening
                 .iter()
@@ -259,9 +268,25 @@ impl Listener {
             },
             file_check: FileCheck::default(),
             allowlist,
+            guard,
             log: options.log,
             closing: closing.clone(),
         });
+        for option in unknown_options {
+            store.log(Level::Warn, || {
+                format!("the option {option} of auth_token is unknown and has no effect")
+            });
+        }
+        if bcrypt_cost != options.bcrypt_cost {
+            store.log(Level::Warn, || {
+                format!(
+                    "bcrypt_cost {} is not from {} to {}: {bcrypt_cost} is used",
+                    options.bcrypt_cost,
+                    BCRYPT_COSTS.start(),
+                    BCRYPT_COSTS.end()
+                )
+            });
+        }
         let router = Router::new(&store);
         let (going, ended) = channel();
         let within = threads.enter();

@@ -12,7 +12,7 @@ use tonic::codec::CompressionEncoding;
 use tonic::{Code, Status};
 use tower::Service;
 
-use super::auth::Auth;
+use super::auth::{Auth, Caller, policy};
 use super::cluster::Cluster;
 use super::election::ElectionService;
 use super::health::Health;
@@ -113,12 +113,20 @@ impl Grpc {
         let counters = &state.store.counters;
         counters.methods[index].started.fetch_add(1, Relaxed);
         let rpc = &RPCS[index];
-        let call = Arc::new(Call::new(state.store.clone(), index));
+        let caller = Caller::new(request.headers(), request.extensions());
+        let permitted = state
+            .store
+            .guard
+            .permit(&caller, policy(rpc.service, rpc.name));
+        let call = Arc::new(Call::new(state.store.clone(), index, caller));
         if counters.requests.load(Relaxed) > REQUESTS_MAX {
             return ReplyFuture::refused(
                 Status::resource_exhausted("etcdserver: too many requests"),
                 Some(call),
             );
+        }
+        if let Err(status) = permitted {
+            return ReplyFuture::refused(status, Some(call));
         }
         let deadline = match deadline(request.headers()) {
             Ok(deadline) => deadline,
@@ -279,7 +287,7 @@ mod tests {
             .expect("a runtime");
         runtime.block_on(async {
             let (store, grpc) = served();
-            let other_call = Call::new(store.clone(), 0);
+            let other_call = Call::new(store.clone(), 0, Caller::Nobody);
             assert!(other_call.count(HELD_BYTES_MAX), "nothing else is held");
             // there is no room for the responses, but that is known only after the commit
             for response in writes_with_large_responses(&store, &grpc).await {

@@ -7,14 +7,20 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use libkv::engine::Limits;
-use libkv::{Db, Request, Response, Revision};
+use libkv::{AuthStamp, Db, Request, Response, Revision};
 use tokio::sync::{oneshot, watch};
 use tonic::Status;
 
 use super::allowlist::Allowlist;
+use super::auth::{Caller, CallerRights, Guard};
 use super::counters::Counters;
 use super::options::{ConnectionSettings, Level, Log};
 use crate::convert::{Identity, refusal};
+
+/// How often a write is tried while users, roles or permissions change.
+const RIGHTS_ATTEMPTS: usize = 16;
+/// The refusal of a write whose caller's rights were checked before such a change.
+const RIGHTS_CHANGED: &str = "etcdserver: revision of auth store is old";
 
 /// The target of the server's events of `tracing`.
 const LOG_TARGET: &str = "libkv_etcd::server";
@@ -40,6 +46,8 @@ pub(crate) struct Store {
     /// When the server began.
     pub started: Instant,
     pub counters: Counters,
+    /// Verifies callers.
+    pub guard: Guard,
     pub file_check: FileCheck,
     /// The allowed origins and hosts.
     pub allowlist: Allowlist,
@@ -49,16 +57,89 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Runs a request: a read at once on this thread, a write with the next group. Dropping the
-    /// future cancels the request, unless a group has started to run it.
-    pub async fn call(&self, request: impl Into<Request>) -> Result<Response, Status> {
+    /// Runs a request of a caller: a read at once on this thread, a write with the next group.
+    /// Dropping the future cancels the request, unless a group has started to run it.
+    pub async fn call(
+        &self,
+        caller: &Caller,
+        request: impl Into<Request>,
+    ) -> Result<Response, Status> {
         let request = request.into();
+        for _ in 0..RIGHTS_ATTEMPTS {
+            let rights = self.rights(caller, &request)?;
+            if !rights.are_checked() {
+                // refused only if authentication was turned on meanwhile
+                return self.run(rights.stamp(), request).await;
+            }
+            match self.run(rights.stamp(), request.clone()).await {
+                Err(status) if status.message() == RIGHTS_CHANGED => {}
+                response => return response,
+            }
+        }
+        Err(Status::invalid_argument(RIGHTS_CHANGED))
+    }
+
+    /// Checks the caller's right to a read. `None`: authentication is off.
+    pub fn permit_read(
+        &self,
+        caller: &Caller,
+        request: impl FnOnce() -> Request,
+    ) -> Result<Option<ReadPermit>, Status> {
+        let rights = self.guard.rights(caller);
+        if rights.as_ref().is_ok_and(|rights| !rights.are_checked()) {
+            return Ok(None);
+        }
+        let request = request();
+        self.validate(&request)?;
+        let rights = rights?;
+        rights.request(&self.db, &request)?;
+        Ok(Some(ReadPermit {
+            caller: caller.clone(),
+            rights,
+            request,
+        }))
+    }
+
+    /// Called after a read: refuses it if the caller's right to it has ended meanwhile.
+    pub fn confirm(&self, permit: Option<ReadPermit>) -> Result<(), Status> {
+        match permit {
+            Some(permit) if self.guard.has_changed(&permit.rights)? => self
+                .guard
+                .rights(&permit.caller)?
+                .request(&self.db, &permit.request),
+            _ => Ok(()),
+        }
+    }
+
+    /// The rights of a caller, if they suffice for this request, whose form is checked first.
+    pub fn rights(&self, caller: &Caller, request: &Request) -> Result<CallerRights, Status> {
+        let rights = self.guard.rights(caller);
+        if !rights.as_ref().is_ok_and(|rights| !rights.are_checked()) {
+            self.validate(request)?;
+        }
+        let rights = rights?;
+        rights.request(&self.db, request)?;
+        Ok(rights)
+    }
+
+    /// Refuses a request whose form is wrong. Its size is checked later, after the caller's rights.
+    fn validate(&self, request: &Request) -> Result<(), Status> {
+        let limits = self.limits.or_else(|| Limits::of(&self.db));
+        match limits.map_or(Ok(()), |limits| limits.check(request)) {
+            Err(error) if error.code() != libkv::Code::TooLarge => Err(refusal(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Runs a request, unless users, roles or permissions have changed since this stamp.
+    async fn run(&self, stamp: AuthStamp, request: Request) -> Result<Response, Status> {
         self.check(&request)?;
         let (sender, receiver) = oneshot::channel();
         let started = Instant::now();
-        let submitted = self.db.submit(request, move |response| {
+        let completion = Box::new(move |response| {
             let _ = sender.send(response);
         });
+        let submitted = self.db.engine().submit_if(stamp, request, completion);
         let mut cancel = CancelOnDrop(Some(submitted));
         let response = receiver.await.map_err(|_| stopped());
         cancel.0 = None;
@@ -143,11 +224,19 @@ impl Store {
     }
 }
 
+/// A read that its caller had the right to when it began; see [`Store::confirm`].
+pub(crate) struct ReadPermit {
+    caller: Caller,
+    rights: CallerRights,
+    request: Request,
+}
+
 #[cfg(test)]
 impl Store {
     /// A store that is not served.
     pub fn for_tests(db: Db, closing: watch::Sender<bool>) -> Store {
         Store {
+            guard: Guard::for_tests(&db),
             db,
             identity: Identity::default(),
             name: String::new(),

@@ -16,7 +16,11 @@ use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{
     RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion,
 };
+use x509_cert::Certificate;
+use x509_cert::der::asn1::{Any, ObjectIdentifier};
+use x509_cert::der::{Decode, Tag, Tagged};
 
+use super::auth::PeerName;
 use super::options::{Level, Serve};
 use crate::sync::lock;
 
@@ -25,6 +29,9 @@ pub(super) struct Tls {
     options: Serve,
     read: Mutex<(Vec<FileStamp>, TlsAcceptor)>,
 }
+
+/// The number of the attribute "common name".
+const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 
 /// Identifies the content of a file: its inode, size and time of change. `None` if the file cannot
 /// be examined.
@@ -54,6 +61,13 @@ impl Tls {
             }
         }
         Ok(tls)
+    }
+
+    /// The name in the certificate of a client. `None` if clients are not identified by their
+    /// certificates.
+    pub fn peer_name(&self, chain: Option<&[CertificateDer<'_>]>) -> Option<PeerName> {
+        let own = chain?.first().filter(|_| self.options.client_cert_auth)?;
+        Some(PeerName(common_name(own)))
     }
 
     /// The acceptor for a new connection. Files that have changed are read again. The error is the
@@ -86,6 +100,26 @@ fn stamps(options: &Serve) -> Vec<FileStamp> {
         Some((found.ino(), found.size(), found.mtime(), found.mtime_nsec()))
     };
     files.into_iter().flatten().map(stamp).collect()
+}
+
+/// The common name of a certificate's subject; the last one if there are several, as in Go.
+fn common_name(certificate: &[u8]) -> Option<Arc<str>> {
+    let certificate = Certificate::from_der(certificate).ok()?;
+    let names = certificate.tbs_certificate().subject().iter();
+    let name = names
+        .filter(|attribute| attribute.oid == COMMON_NAME)
+        .last()?;
+    let text = |value: &Any| -> Option<Arc<str>> {
+        let bytes = value.value();
+        match value.tag() {
+            // the text types that certificates use for names
+            Tag::Utf8String | Tag::PrintableString | Tag::Ia5String | Tag::TeletexString => {
+                Some(std::str::from_utf8(bytes).ok()?.into())
+            }
+            _ => None,
+        }
+    };
+    text(&name.value).filter(|name| !name.is_empty())
 }
 
 /// The acceptor of encrypted connections for HTTP/2 and HTTP/1.1. The certificate does not depend

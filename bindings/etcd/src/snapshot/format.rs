@@ -1,10 +1,11 @@
 //! The buckets of a snapshot, and the bytes of their entries. Numbers are big endian.
 
 use libkv::engine::LogRecord;
-use libkv::{Code, Error, Event, EventKind, KeyValue, LeaseId, Result, Revision};
+use libkv::{Code, Error, Event, EventKind, KeyValue, LeaseId, Result, Revision, Role, User};
 use prost::Message;
 
-use crate::pb::mvccpb;
+use crate::pb::{authpb, mvccpb};
+use crate::permission::{permission_in, permission_out};
 
 /// Names of buckets.
 pub mod bucket {
@@ -18,6 +19,13 @@ pub mod bucket {
     pub const MEMBERS: &str = "members";
     pub const MEMBERS_REMOVED: &str = "members_removed";
     pub const META: &str = "meta";
+}
+
+/// Names in the bucket `auth`.
+pub mod auth {
+    /// One byte, 0 or 1.
+    pub const ENABLED: &[u8] = b"authEnabled";
+    pub const REVISION: &[u8] = b"authRevision";
 }
 
 /// Names in the bucket `meta`.
@@ -46,6 +54,29 @@ pub struct LeaseEntry {
     pub ttl: i64,
     #[prost(int64, tag = "3")]
     pub remaining_ttl: i64,
+}
+
+/// A user, as etcd stores it.
+#[derive(Clone, PartialEq, Message)]
+pub struct UserEntry {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// The bcrypt hash of the password; empty if there is none.
+    #[prost(string, tag = "2")]
+    pub hash: String,
+    #[prost(string, repeated, tag = "3")]
+    pub roles: Vec<String>,
+    #[prost(message, optional, tag = "4")]
+    pub options: Option<authpb::UserAddOptions>,
+}
+
+/// A role, as etcd stores it.
+#[derive(Clone, PartialEq, Message)]
+pub struct RoleEntry {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(message, repeated, tag = "2")]
+    pub permissions: Vec<authpb::Permission>,
 }
 
 fn damaged(message: impl std::fmt::Display) -> Error {
@@ -155,6 +186,15 @@ pub fn parse_compaction(value: &[u8]) -> Result<Revision> {
     parse_record_key(value).map(|(revision, ..)| revision)
 }
 
+/// The revision of users and roles in the bucket `auth`; 1 at least.
+pub fn parse_auth_revision(value: &[u8]) -> Result<u64> {
+    match value.try_into().map(u64::from_be_bytes) {
+        // a store keeps one bit beside it
+        Ok(revision) if revision < u64::MAX / 4 => Ok(revision.max(1)),
+        _ => Err(damaged("the revision of users and roles cannot be read")),
+    }
+}
+
 /// An entry of the bucket `lease`.
 pub fn parse_lease(key: &[u8], value: &[u8]) -> Result<LeaseEntry> {
     let id = key.try_into().map(i64::from_be_bytes).ok();
@@ -166,4 +206,65 @@ pub fn parse_lease(key: &[u8], value: &[u8]) -> Result<LeaseEntry> {
             key.escape_ascii()
         ))),
     }
+}
+
+/// An entry of the bucket `authUsers`.
+pub fn parse_user(key: &[u8], value: &[u8]) -> Result<User> {
+    match UserEntry::decode(value) {
+        Ok(entry) if entry.name.as_bytes() == key => {
+            let mut user = User::new(entry.name);
+            user.hash = entry.hash;
+            user.no_password = entry.options.is_some_and(|options| options.no_password);
+            user.roles = entry.roles;
+            user.roles.sort();
+            Ok(user)
+        }
+        _ => Err(damaged(format_args!(
+            "the user \"{}\" cannot be read",
+            key.escape_ascii()
+        ))),
+    }
+}
+
+/// The value of a user in the bucket `authUsers`.
+pub fn encode_user(user: User) -> Vec<u8> {
+    let entry = UserEntry {
+        name: user.name,
+        hash: user.hash,
+        roles: user.roles,
+        options: Some(authpb::UserAddOptions {
+            no_password: user.no_password,
+        }),
+    };
+    entry.encode_to_vec()
+}
+
+/// An entry of the bucket `authRoles`. Permissions of a type that does not exist are left out: they
+/// permit nothing.
+pub fn parse_role(key: &[u8], value: &[u8]) -> Result<Role> {
+    match RoleEntry::decode(value) {
+        Ok(entry) if entry.name.as_bytes() == key => {
+            let mut role = Role::new(entry.name);
+            let permissions = entry.permissions.into_iter();
+            role.permissions = permissions
+                .filter_map(|permission| permission_in(permission).ok())
+                .collect();
+            role.permissions
+                .sort_by(|a, b| a.range.key.cmp(&b.range.key));
+            Ok(role)
+        }
+        _ => Err(damaged(format_args!(
+            "the role \"{}\" cannot be read",
+            key.escape_ascii()
+        ))),
+    }
+}
+
+/// The value of a role in the bucket `authRoles`.
+pub fn encode_role(role: Role) -> Vec<u8> {
+    let entry = RoleEntry {
+        name: role.name,
+        permissions: role.permissions.into_iter().map(permission_out).collect(),
+    };
+    entry.encode_to_vec()
 }

@@ -5,10 +5,10 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use libkv::engine::{HistoryPart, LogRecord};
-use libkv::{Code, Db, Durability, Error, Options, Result, Revision};
+use libkv::{AuthData, Code, Db, Durability, Error, Options, Result, Revision};
 use sha2::{Digest, Sha256};
 
-use super::format::{self, HASH_BYTES, SECTOR_BYTES, bucket, meta};
+use super::format::{self, HASH_BYTES, SECTOR_BYTES, auth, bucket, meta};
 use crate::bolt::{Bucket, Database, Source};
 
 /// The limits of a part of the history: records, and bytes approximately.
@@ -43,8 +43,12 @@ pub struct Restored {
     pub events: u64,
     /// The number of leases.
     pub leases: u64,
-    /// The number of users of the snapshot, which are not restored by this version.
-    pub users_left_out: u64,
+    /// The number of users.
+    pub users: u64,
+    /// The number of roles.
+    pub roles: u64,
+    /// Whether authentication is on.
+    pub auth_enabled: bool,
 }
 
 fn io_error(path: &Path, what: &str, error: std::io::Error) -> Error {
@@ -222,7 +226,11 @@ fn load<S: Source>(snapshot: &Database<S>, db: &Db) -> Result<Restored> {
         at.map(|at| buckets.swap_remove(at).1)
     };
     let (key, meta, lease) = (take(bucket::KEY), take(bucket::META), take(bucket::LEASE));
-    let users = take(bucket::AUTH_USERS);
+    let auth_buckets = AuthBuckets {
+        state: take(bucket::AUTH),
+        users: take(bucket::AUTH_USERS),
+        roles: take(bucket::AUTH_ROLES),
+    };
     if key.is_none() && meta.is_none() {
         return Err(Error::new(
             Code::Corrupt,
@@ -234,9 +242,13 @@ fn load<S: Source>(snapshot: &Database<S>, db: &Db) -> Result<Restored> {
     let mut restored = Restored {
         compacted_revision: compacted,
         leases: load_leases(snapshot, lease.as_ref(), db)?,
-        users_left_out: count(snapshot, users.as_ref())?,
         ..Restored::default()
     };
+    let data = auth_buckets.read(snapshot)?;
+    restored.users = data.users.len() as u64;
+    restored.roles = data.roles.len() as u64;
+    restored.auth_enabled = data.stamp.enabled;
+    engine.load(HistoryPart::Auth(data))?;
     let mut parts = PartWriter {
         db,
         records: Vec::new(),
@@ -326,14 +338,48 @@ fn load_leases<S: Source>(snapshot: &Database<S>, bucket: Option<&Bucket>, db: &
     Ok(leases)
 }
 
-fn count<S: Source>(snapshot: &Database<S>, bucket: Option<&Bucket>) -> Result<u64> {
+/// The buckets of users and roles.
+struct AuthBuckets {
+    state: Option<Bucket>,
+    users: Option<Bucket>,
+    roles: Option<Bucket>,
+}
+
+impl AuthBuckets {
+    fn read<S: Source>(&self, snapshot: &Database<S>) -> Result<AuthData> {
+        let mut data = AuthData::default();
+        each(snapshot, self.state.as_ref(), |name, value| {
+            match name {
+                auth::ENABLED => data.stamp.enabled = value == [1],
+                auth::REVISION => data.stamp.revision = format::parse_auth_revision(value)?,
+                _ => {}
+            }
+            Ok(())
+        })?;
+        each(snapshot, self.users.as_ref(), |name, value| {
+            data.users.push(format::parse_user(name, value)?);
+            Ok(())
+        })?;
+        each(snapshot, self.roles.as_ref(), |name, value| {
+            data.roles.push(format::parse_role(name, value)?);
+            Ok(())
+        })?;
+        Ok(data)
+    }
+}
+
+/// Passes each entry of a bucket, if there is one, to `take`.
+fn each<S: Source>(
+    snapshot: &Database<S>,
+    bucket: Option<&Bucket>,
+    mut take: impl FnMut(&[u8], &[u8]) -> Result<()>,
+) -> Result<()> {
     let Some(bucket) = bucket else {
-        return Ok(0);
+        return Ok(());
     };
     let mut entries = snapshot.entries(bucket)?;
-    let mut count = 0;
-    while entries.next()?.is_some() {
-        count += 1;
+    while let Some((name, value)) = entries.next()? {
+        take(name, value)?;
     }
-    Ok(count)
+    Ok(())
 }

@@ -7,11 +7,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use libkv::engine::HistoryPart;
-use libkv::{Code, Db, Error, Result, Revision};
+use libkv::{AuthData, Code, Db, Error, Result, Revision};
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-use super::format::{self, LeaseEntry, bucket, meta};
+use super::format::{self, LeaseEntry, auth, bucket, meta};
 use crate::bolt::Writer;
 
 /// A number for the name of each temporary file of this process.
@@ -30,6 +30,10 @@ pub struct Saved {
     pub events: u64,
     /// The number of leases.
     pub leases: u64,
+    /// The number of users.
+    pub users: u64,
+    /// The number of roles.
+    pub roles: u64,
     /// The length of the file.
     pub bytes: u64,
 }
@@ -46,8 +50,8 @@ fn io_error(path: &Path, error: io::Error) -> Error {
 }
 
 /// Writes a snapshot of a store to a new file, which a real etcd can restore: all events that are
-/// kept, the leases with their remaining time, and the compacted revision, all as of one moment.
-/// If it fails there is no file. Other callers can write to the store meanwhile.
+/// kept, the leases with their remaining time, users and roles, and the compacted revision, all as
+/// of one moment. If it fails there is no file. Other callers can write to the store meanwhile.
 ///
 /// # Errors
 ///
@@ -91,16 +95,8 @@ fn write_database(db: &Db, file: File, path: &Path) -> Result<(File, Saved)> {
     let mut saved = Saved::default();
     let mut leases = Vec::new();
     let mut compacted = -1;
-    for name in [
-        bucket::ALARM,
-        bucket::AUTH,
-        bucket::AUTH_ROLES,
-        bucket::AUTH_USERS,
-    ] {
-        writer.bucket(name).map_err(failed)?;
-    }
-    writer.bucket(bucket::CLUSTER).map_err(failed)?;
-    writer.bucket(bucket::KEY).map_err(failed)?;
+    // written before the first record
+    let mut data = Some(AuthData::default());
     db.engine().dump(&mut |part| {
         match part {
             HistoryPart::Compacted(revision) => compacted = revision,
@@ -115,7 +111,14 @@ fn write_database(db: &Db, file: File, path: &Path) -> Result<(File, Saved)> {
                     remaining_ttl: remaining_seconds,
                 });
             }
+            HistoryPart::Auth(found) => {
+                (saved.users, saved.roles) = (found.users.len() as u64, found.roles.len() as u64);
+                data = Some(found);
+            }
             HistoryPart::Records(records) => {
+                if let Some(data) = data.take() {
+                    write_before_records(&mut writer, data).map_err(failed)?;
+                }
                 for record in &records {
                     let (key, value) = format::encode_record(record);
                     writer.put(&key, &value).map_err(failed)?;
@@ -126,6 +129,9 @@ fn write_database(db: &Db, file: File, path: &Path) -> Result<(File, Saved)> {
         }
         Ok(())
     })?;
+    if let Some(data) = data.take() {
+        write_before_records(&mut writer, data).map_err(failed)?;
+    }
     saved.leases = leases.len() as u64;
     write_rest(&mut writer, &mut leases, compacted).map_err(failed)?;
     let (bytes, out) = writer.finish().map_err(failed)?;
@@ -134,6 +140,28 @@ fn write_database(db: &Db, file: File, path: &Path) -> Result<(File, Saved)> {
         .into_inner()
         .map_err(|error| failed(error.into_error()))?;
     Ok((file, saved))
+}
+
+/// The buckets before the records of `key`, in order of their names.
+fn write_before_records<W: Write + Seek>(writer: &mut Writer<W>, data: AuthData) -> io::Result<()> {
+    writer.bucket(bucket::ALARM)?;
+    writer.bucket(bucket::AUTH)?;
+    if data != AuthData::default() {
+        writer.put(auth::ENABLED, &[u8::from(data.stamp.enabled)])?;
+        writer.put(auth::REVISION, &data.stamp.revision.to_be_bytes())?;
+    }
+    writer.bucket(bucket::AUTH_ROLES)?;
+    for role in data.roles {
+        let name = role.name.clone();
+        writer.put(name.as_bytes(), &format::encode_role(role))?;
+    }
+    writer.bucket(bucket::AUTH_USERS)?;
+    for user in data.users {
+        let name = user.name.clone();
+        writer.put(name.as_bytes(), &format::encode_user(user))?;
+    }
+    writer.bucket(bucket::CLUSTER)?;
+    writer.bucket(bucket::KEY)
 }
 
 /// The buckets after `key`, in order of their names.

@@ -124,7 +124,7 @@ impl GroupCommit {
                 }
                 outcomes.push(match &member.work {
                     Work::Request(request) => writer
-                        .apply(request, member.raises_alarm)
+                        .apply(request, member.conditions)
                         .map(Outcome::Response),
                     work => maintain(&mut writer, work).map(Outcome::Step),
                 });

@@ -13,6 +13,7 @@ use crossbeam::sync::Unparker;
 
 use super::terms::Terms;
 use crate::completion::Completion;
+use crate::embedded::mvcc::Conditions;
 use crate::engine::HistoryPart;
 use crate::error::{Code, Error, Result};
 use crate::mutex::lock;
@@ -86,8 +87,7 @@ pub(super) struct Pending {
     pub work: Work,
     pub durability: Durability,
     pub deadline: Option<Instant>,
-    /// If the quota refuses it, it raises an alarm.
-    pub raises_alarm: bool,
+    pub conditions: Conditions,
     pub waiter: Waiter,
     state: AtomicU8,
     /// Its thread was made leader.
@@ -101,7 +101,7 @@ impl Pending {
             work,
             durability: terms.durability,
             deadline: terms.deadline(),
-            raises_alarm: terms.raises_alarm,
+            conditions: terms.conditions,
             waiter,
             state: AtomicU8::new(QUEUED),
             appointed: AtomicBool::new(false),

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::embedded::mvcc::Conditions;
 use crate::engine::Interrupt;
 use crate::request::Durability;
 
@@ -13,8 +14,7 @@ pub(crate) struct Terms<'a> {
     pub timeout: Option<Duration>,
     /// Called from time to time while the request waits; true withdraws it.
     pub interrupt: Option<Interrupt<'a>>,
-    /// A request that exceeds the quota raises NOSPACE.
-    pub raises_alarm: bool,
+    pub conditions: Conditions,
 }
 
 impl Terms<'_> {
@@ -24,7 +24,7 @@ impl Terms<'_> {
             durability,
             timeout,
             interrupt: None,
-            raises_alarm: false,
+            conditions: Conditions::default(),
         }
     }
 

@@ -78,7 +78,7 @@ fn ops_cost(ops: &[Op]) -> u64 {
 fn is_allowed_if_corrupt(request: &Request) -> bool {
     matches!(
         request,
-        Request::Alarm(_) | Request::Side(_) | Request::Range(_)
+        Request::Alarm(_) | Request::Auth(_) | Request::Side(_) | Request::Range(_)
     )
 }
 
@@ -95,7 +95,7 @@ impl Writer<'_> {
         raises_alarm: bool,
     ) -> Result<()> {
         let bounds = self.bounds;
-        if bounds == Bounds::default() {
+        if bounds.are_open() {
             return Ok(());
         }
         if bounds.has(AlarmKind::Corrupt) && !is_allowed_if_corrupt(request) {

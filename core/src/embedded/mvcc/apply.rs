@@ -2,17 +2,38 @@
 
 use super::writer::Writer;
 use super::{compact, txn};
+use crate::auth::AuthStamp;
 use crate::embedded::lease::entries;
-use crate::error::{Code, Result};
+use crate::error::{Code, Error, Result};
+use crate::etcd_text;
 use crate::model::Revision;
 use crate::request::{Compact, CompactResponse, Request, Response};
 
+/// What a request is applied under, beside its own fields.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Conditions {
+    /// A request that the quota refuses raises an alarm, which must be committed although the
+    /// request is refused.
+    pub raises_alarm: bool,
+    /// The request is refused if users, roles or permissions were changed since this stamp.
+    pub auth: Option<AuthStamp>,
+}
+
 impl Writer<'_> {
-    /// Runs one valid request in one revision. `raises_alarm`: if the quota refuses the request, it
-    /// raises an alarm, which must be committed although the request is refused.
-    pub fn apply(&mut self, request: &Request, raises_alarm: bool) -> Result<Response> {
+    /// Runs one valid request in one revision.
+    pub fn apply(&mut self, request: &Request, conditions: Conditions) -> Result<Response> {
         self.sub = 0;
-        self.check_alarms_and_quota(request, raises_alarm)?;
+        // changes do not matter while authentication stays off
+        let is_over = |auth: AuthStamp| {
+            auth != self.bounds.auth && (auth.enabled || self.bounds.auth.enabled)
+        };
+        if conditions.auth.is_some_and(is_over) {
+            return Err(Error::etcd(
+                Code::FailedPrecondition,
+                etcd_text::AUTH_REVISION_OLD,
+            ));
+        }
+        self.check_alarms_and_quota(request, conditions.raises_alarm)?;
         let response = match request {
             Request::Put(put) => entries::check(&self.txn, put.lease)
                 .and_then(|()| self.put(put))
@@ -24,6 +45,7 @@ impl Writer<'_> {
             Request::LeaseGrant(grant) => self.grant(grant).map(Response::LeaseGrant),
             Request::LeaseRevoke(revoke) => self.revoke(revoke).map(Response::LeaseRevoke),
             Request::Alarm(request) => self.alarm(request).map(Response::Alarm),
+            Request::Auth(request) => self.auth(request).map(Response::Auth),
             Request::Side(request) => self.side(request).map(Response::Side),
         };
         match &response {
@@ -48,6 +70,12 @@ fn is_refusal(code: Code) -> bool {
     use Code::*;
     matches!(
         code,
-        InvalidArgument | KeyNotFound | LeaseNotFound | LeaseExists | Compacted | FutureRevision
+        InvalidArgument
+            | KeyNotFound
+            | LeaseNotFound
+            | LeaseExists
+            | Compacted
+            | FutureRevision
+            | FailedPrecondition
     )
 }

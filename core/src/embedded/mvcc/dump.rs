@@ -3,6 +3,7 @@
 use super::pairs::pair;
 use super::walk::item;
 use super::{At, compacted_revision, current_revision, history};
+use crate::auth::AuthData;
 use crate::embedded::codec::{self, LogEvent, Rev};
 use crate::embedded::lease::entries;
 use crate::embedded::lmdb::{Tree, Txn};
@@ -29,6 +30,10 @@ pub(crate) fn dump(
             ttl_seconds: entry.ttl_seconds,
             remaining_seconds: remaining(id, entry.slot),
         })?;
+    }
+    let auth = super::auth::data(txn)?;
+    if auth != AuthData::default() {
+        each(HistoryPart::Auth(auth))?;
     }
     let (mut records, mut bytes) = (Vec::new(), 0);
     let mut cursor = txn.cursor(Tree::Log)?;

@@ -50,6 +50,7 @@ impl Writer<'_> {
                 ttl_seconds,
                 remaining_seconds,
             } => self.load_lease(*id, *ttl_seconds, *remaining_seconds),
+            HistoryPart::Auth(data) => self.load_auth(data),
             HistoryPart::Records(records) => records
                 .iter()
                 .try_for_each(|record| self.load_record(record)),

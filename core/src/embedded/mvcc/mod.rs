@@ -30,6 +30,7 @@
 
 pub(crate) mod alarm;
 mod apply;
+pub(crate) mod auth;
 mod chain;
 pub(crate) mod compact;
 pub(crate) mod dump;
@@ -45,6 +46,8 @@ pub(crate) mod txn;
 pub(crate) mod walk;
 mod write;
 pub(crate) mod writer;
+
+pub(crate) use apply::Conditions;
 
 use crate::embedded::codec::{self, Bounds, NOT_COMPACTED, Rev, meta};
 use crate::embedded::lmdb::{Tree, Txn};

@@ -29,6 +29,7 @@ use tonic::body::Body;
 pub(crate) use self::read::read_and_write_back;
 use self::response::{GrpcReply, full, refused};
 use super::allowlist::AllowlistError;
+use super::auth::PeerName;
 use super::port::Port;
 use super::reply::{BodySource, deadline};
 use super::services::Grpc;
@@ -223,6 +224,11 @@ impl Gateway {
         request: Request<Incoming>,
     ) -> Result<Response<Body>, Status> {
         let (head, body) = request.into_parts();
+        if let Some(PeerName(Some(_))) = head.extensions.get() {
+            return Err(Status::invalid_argument(
+                "CommonName of client sending a request against gateway will be ignored and not used as expected",
+            ));
+        }
         if deadline(&head.headers).is_err() {
             let time = String::from_utf8_lossy(head.headers["grpc-timeout"].as_bytes());
             return Err(Status::invalid_argument(format!(

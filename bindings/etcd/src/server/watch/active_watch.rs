@@ -4,13 +4,15 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use libkv::{Event, Result, Revision, WatchBatch, Watcher};
+use libkv::{Event, KeyRange, Result, Revision, WatchBatch, Watcher};
 use prost::Message;
+use tonic::Status;
 
 use super::ready_queue::ReadySignal;
 use crate::convert::event_out;
 use crate::pb::etcdserverpb as pb;
 use crate::pb::mvccpb;
+use crate::server::auth::{Caller, CallerRights};
 use crate::server::store::Store;
 
 /// The most past revisions in one response: etcd's batch.
@@ -28,12 +30,19 @@ pub(super) struct ActiveWatch {
     watcher: Watcher,
     pub signal: Arc<ReadySignal>,
     fragment: bool,
+    checked: CheckedRange,
     /// Events up to this revision are past: several of them may share a response.
     past_upto: Revision,
     /// Taken from the watcher, and not sent.
     pending: Option<WatchBatch>,
     /// The batch whose last fragment announced more; `pending` is its next revision.
     open: Option<OpenBatch>,
+}
+
+/// The keys of a watch, and its caller's rights when they were checked last.
+pub(super) struct CheckedRange {
+    pub range: KeyRange,
+    pub rights: CallerRights,
 }
 
 /// A batch of past revisions that is sent in fragments.
@@ -64,6 +73,7 @@ impl ActiveWatch {
         signal: Arc<ReadySignal>,
         fragment: bool,
         revision: Revision,
+        checked: CheckedRange,
     ) -> ActiveWatch {
         // sets the signal at once if the watcher has something already
         watcher.set_waker(Some(Waker::from(signal.clone())));
@@ -71,10 +81,22 @@ impl ActiveWatch {
             watcher,
             signal,
             fragment,
+            checked,
             past_upto: revision,
             pending: None,
             open: None,
         }
+    }
+
+    /// Refuses a watch whose caller has lost the right to it since it was checked last. Called
+    /// before each response.
+    pub fn check(&mut self, store: &Store, caller: &Caller) -> std::result::Result<(), Status> {
+        let CheckedRange { range, rights } = &mut self.checked;
+        if store.guard.has_changed(rights)? {
+            *rights = store.guard.rights(caller)?;
+            rights.read(range)?;
+        }
+        Ok(())
     }
 
     /// Takes the content of one response: one revision, or several past ones.

@@ -16,7 +16,8 @@ use futures_core::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) use self::session::Session;
-use super::reply::ServiceResult;
+use super::auth::Caller;
+use super::reply::{ServiceResult, caller};
 use super::store::Store;
 use crate::pb::etcdserverpb as pb;
 use crate::pb::etcdserverpb::watch_server;
@@ -27,11 +28,11 @@ pub(crate) struct WatchService(pub Arc<Store>);
 impl WatchService {
     /// The responses to a client's requests, from any source. The end of the requests does not end
     /// the responses (contract 10.15).
-    pub fn session<R>(&self, requests: R) -> Session<R>
+    pub fn session<R>(&self, caller: Caller, requests: R) -> Session<R>
     where
         R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin,
     {
-        Session::new(self.0.clone(), requests)
+        Session::new(self.0.clone(), caller, requests)
     }
 }
 
@@ -43,6 +44,7 @@ impl watch_server::Watch for WatchService {
         &self,
         request: Request<Streaming<pb::WatchRequest>>,
     ) -> ServiceResult<Self::WatchStream> {
-        Ok(Response::new(self.session(request.into_inner())))
+        let caller = caller(&request).clone();
+        Ok(Response::new(self.session(caller, request.into_inner())))
     }
 }

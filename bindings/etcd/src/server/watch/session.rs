@@ -8,15 +8,16 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_core::Stream;
-use libkv::{Code, Error, Revision};
+use libkv::{Code, Error, KeyRange, Revision};
 use tokio::time::{Sleep, sleep};
 use tonic::Status;
 
-use super::active_watch::{ActiveWatch, WatchOutput};
+use super::active_watch::{ActiveWatch, CheckedRange, WatchOutput};
 use super::ready_queue::{ReadyQueue, ReadySignal};
 use crate::convert::{refusal, watch_in};
 use crate::pb::etcdserverpb as pb;
 use crate::pb::etcdserverpb::watch_request::RequestUnion;
+use crate::server::auth::{Caller, CallerRights};
 use crate::server::store::Store;
 use crate::server::store::stopped;
 
@@ -33,6 +34,7 @@ const RETRY: Duration = Duration::from_millis(20);
 /// The responses of one stream, made when they are polled.
 pub(crate) struct Session<R> {
     store: Arc<Store>,
+    caller: Caller,
     /// `None` after the client's last request.
     requests: Option<R>,
     closed: Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -53,10 +55,11 @@ pub(crate) struct Session<R> {
 }
 
 impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin> Session<R> {
-    pub(super) fn new(store: Arc<Store>, requests: R) -> Session<R> {
+    pub(super) fn new(store: Arc<Store>, caller: Caller, requests: R) -> Session<R> {
         Session {
             closed: Box::pin(store.closed()),
             store,
+            caller,
             requests: Some(requests),
             watches: HashMap::new(),
             next_id: 0,
@@ -112,6 +115,11 @@ impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin> Session<R> {
         if watch.start_revision < 0 {
             return self.refuse("etcdserver: mvcc: required revision has been compacted");
         }
+        let range = watch.range.clone();
+        let rights = match self.rights(&range) {
+            Ok(rights) => rights,
+            Err(status) => return self.refuse(&refusal_text(&status)),
+        };
         let watcher = match self.store.db.watch(watch) {
             Err(error) if error.code() == Code::InvalidArgument => {
                 return self.refuse(error.etcd_text().unwrap_or(error.message()));
@@ -139,12 +147,30 @@ impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin> Session<R> {
                 ReadySignal::new(id, &self.ready_queue),
                 fragment,
                 revision,
+                CheckedRange { range, rights },
             )
         });
         match watch {
             Ok(watch) => drop(self.watches.insert(id, Some(watch))),
             Err(error) => self.end(id, &error),
         }
+    }
+
+    /// The caller's rights, if they suffice to watch this range.
+    fn rights(&self, range: &KeyRange) -> Result<CallerRights, Status> {
+        let rights = self.store.guard.rights(&self.caller)?;
+        rights.read(range)?;
+        Ok(rights)
+    }
+
+    /// Ends a watch whose caller has lost the right to it. etcd lets it continue.
+    fn end_denied(&mut self, id: i64, status: &Status) {
+        self.watches.insert(id, None);
+        self.responses.push_back(pb::WatchResponse {
+            canceled: true,
+            cancel_reason: refusal_text(status),
+            ..self.response(id)
+        });
     }
 
     /// Responds to a creation that fails.
@@ -218,6 +244,10 @@ impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin> Session<R> {
             return true;
         };
         watch.signal.clear();
+        if let Err(status) = watch.check(&self.store, &self.caller) {
+            self.end_denied(id, &status);
+            return true;
+        }
         match watch.take(&self.store) {
             Ok(WatchOutput::Nothing) => return true,
             Ok(WatchOutput::Events {
@@ -288,6 +318,15 @@ impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin> Session<R> {
         }
         again
     }
+}
+
+/// The text for a status in the response of a watch, as Go writes it.
+fn refusal_text(status: &Status) -> String {
+    format!(
+        "rpc error: code = {:?} desc = {}",
+        status.code(),
+        status.message()
+    )
 }
 
 impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin> Stream for Session<R> {

@@ -4,6 +4,9 @@
 //! Decoded bytes come from disk and may have any contents: a decoder returns an error and never
 //! panics.
 
+pub(crate) mod auth;
+
+use crate::auth::AuthStamp;
 use crate::error::{Code, Error, Result, show};
 use crate::model::{LeaseId, Revision, Version};
 use crate::request::{AlarmKind, AlarmMember};
@@ -56,7 +59,7 @@ pub(crate) fn new_meta(
             meta::BOUNDS,
             Bounds {
                 max_bytes,
-                alarms: 0,
+                ..Bounds::default()
             }
             .encode()
             .to_vec(),
@@ -533,33 +536,52 @@ fn alarm_number(kind: AlarmKind) -> u8 {
     }
 }
 
-/// The limits for writers, in `meta`.
+/// The limits for writers, in `meta`, and the state of authentication, which is beside them so that
+/// each writer reads it once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(crate) struct Bounds {
     /// The quota for pages with data; 0 is none.
     pub max_bytes: u64,
     /// A bit for each kind of alarm in `side`.
     pub alarms: u8,
+    /// Stored as twice the revision, plus 1 while authentication is on. Absent in stores whose users
+    /// were never changed.
+    pub auth: AuthStamp,
 }
 
 impl Bounds {
-    pub fn encode(&self) -> [u8; 9] {
-        let mut bytes = [self.alarms; 9];
-        bytes[..8].copy_from_slice(&self.max_bytes.to_le_bytes());
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = self.max_bytes.to_le_bytes().to_vec();
+        bytes.push(self.alarms);
+        if self.auth != AuthStamp::default() {
+            let AuthStamp { enabled, revision } = self.auth;
+            bytes.extend((revision << 1 | u64::from(enabled)).to_le_bytes());
+        }
         bytes
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Bounds> {
-        match bytes
-            .split_last()
-            .map(|(alarms, max_bytes)| (*alarms, max_bytes.try_into()))
-        {
-            Some((alarms, Ok(max_bytes))) => Ok(Bounds {
-                max_bytes: u64::from_le_bytes(max_bytes),
-                alarms,
-            }),
-            _ => Err(damaged("meta", meta::BOUNDS, "it does not have 9 bytes")),
-        }
+        let wrong_length = || damaged("meta", meta::BOUNDS, "it has neither 9 nor 17 bytes");
+        let (max_bytes, rest) = bytes.split_first_chunk().ok_or_else(wrong_length)?;
+        let (&alarms, stamp) = rest.split_first().ok_or_else(wrong_length)?;
+        let auth = match stamp.try_into().map(u64::from_le_bytes) {
+            Ok(stamp) => AuthStamp {
+                enabled: stamp & 1 == 1,
+                revision: stamp >> 1,
+            },
+            Err(_) if stamp.is_empty() => AuthStamp::default(),
+            Err(_) => return Err(wrong_length()),
+        };
+        Ok(Bounds {
+            max_bytes: u64::from_le_bytes(*max_bytes),
+            alarms,
+            auth,
+        })
+    }
+
+    /// Whether no request is refused because of them.
+    pub fn are_open(&self) -> bool {
+        self.max_bytes == 0 && self.alarms == 0
     }
 
     /// Whether an alarm of this kind is active.
@@ -700,9 +722,15 @@ mod tests {
                 assert_eq!(alarm(&name).unwrap(), AlarmMember { member, kind });
                 assert!(alarm(&name[1..]).is_err() && alarm(&name[..14]).is_err());
             }
-            let bounds = Bounds {
+            let mut bounds = Bounds {
                 max_bytes: u64::MAX - 1,
                 alarms: alarm_bits(&[kind]),
+                ..Bounds::default()
+            };
+            assert_eq!(Bounds::decode(&bounds.encode()).unwrap(), bounds);
+            bounds.auth = AuthStamp {
+                enabled: true,
+                revision: 7,
             };
             assert_eq!(Bounds::decode(&bounds.encode()).unwrap(), bounds);
             assert_eq!(
@@ -710,7 +738,9 @@ mod tests {
                 AlarmKind::ALL.map(|other| other == kind)
             );
         }
-        assert!(Bounds::decode(&[]).is_err() && Bounds::decode(&[0; 8]).is_err());
+        for wrong in [0, 8, 10, 16, 18] {
+            assert!(Bounds::decode(&vec![0; wrong]).is_err());
+        }
         assert!(alarm(b"alarm/\x03\0\0\0\0\0\0\0\0").is_err());
     }
 
