@@ -16,7 +16,7 @@ use crate::target::Access;
 
 const HELP: &str = "\
 A role has permissions: a type (read, write or readwrite) and a key or a range of keys. A user with
-several roles has all their permissions. `kv auth --help` says when they are checked.
+several roles has all their permissions. `kv auth --help` describes when they are checked.
 
 Examples:
   kv role add reader

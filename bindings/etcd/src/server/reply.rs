@@ -37,7 +37,7 @@ pub(crate) fn caller<T>(request: &tonic::Request<T>) -> &Caller {
     request
         .extensions()
         .get::<Arc<Call>>()
-        .map_or(&Caller::Nobody, |call| &call.caller)
+        .map_or(&Caller::Anonymous, |call| &call.caller)
 }
 
 /// Added to the extensions of a large response, with its approximate size in bytes.
@@ -647,7 +647,7 @@ mod tests {
         Arc::new(Call::new(
             Arc::new(Store::for_tests(db, closing)),
             0,
-            Caller::Nobody,
+            Caller::Anonymous,
         ))
     }
 
@@ -655,7 +655,7 @@ mod tests {
     fn memory_for_large_messages_is_limited() {
         let first = call();
         first.hold(2 * HELD_BYTES_MAX).expect("it is alone");
-        let second = Call::new(first.store.clone(), 0, Caller::Nobody);
+        let second = Call::new(first.store.clone(), 0, Caller::Anonymous);
         let status = second.hold(1).expect_err("there is no room");
         assert_eq!(
             (status.code(), status.message()),
@@ -663,7 +663,7 @@ mod tests {
         );
         first.release();
         drop(second);
-        let third = Call::new(first.store.clone(), 0, Caller::Nobody);
+        let third = Call::new(first.store.clone(), 0, Caller::Anonymous);
         third.hold(1).expect("there is room again");
         first.hold(HELD_BYTES_MAX - 1).expect("up to the end of it");
         assert!(third.hold(1).is_err());

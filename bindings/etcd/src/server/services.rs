@@ -287,7 +287,7 @@ mod tests {
             .expect("a runtime");
         runtime.block_on(async {
             let (store, grpc) = served();
-            let other_call = Call::new(store.clone(), 0, Caller::Nobody);
+            let other_call = Call::new(store.clone(), 0, Caller::Anonymous);
             assert!(other_call.count(HELD_BYTES_MAX), "nothing else is held");
             // there is no room for the responses, but that is known only after the commit
             for response in writes_with_large_responses(&store, &grpc).await {

@@ -13,7 +13,7 @@ use crossbeam::sync::Unparker;
 
 use super::terms::Terms;
 use crate::completion::Completion;
-use crate::embedded::mvcc::Conditions;
+use crate::embedded::mvcc::conditions::Conditions;
 use crate::engine::HistoryPart;
 use crate::error::{Code, Error, Result};
 use crate::mutex::lock;

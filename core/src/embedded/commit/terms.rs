@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::embedded::mvcc::Conditions;
+use crate::embedded::mvcc::conditions::Conditions;
 use crate::engine::Interrupt;
 use crate::request::Durability;
 

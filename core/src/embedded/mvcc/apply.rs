@@ -1,5 +1,6 @@
 //! Running a request on a writer: each kind of request leads to its file.
 
+use super::conditions::Conditions;
 use super::writer::Writer;
 use super::{compact, txn};
 use crate::auth::AuthStamp;
@@ -8,16 +9,6 @@ use crate::error::{Code, Error, Result};
 use crate::etcd_text;
 use crate::model::Revision;
 use crate::request::{Compact, CompactResponse, Request, Response};
-
-/// What a request is applied under, beside its own fields.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Conditions {
-    /// A request that the quota refuses raises an alarm, which must be committed although the
-    /// request is refused.
-    pub raises_alarm: bool,
-    /// The request is refused if users, roles or permissions were changed since this stamp.
-    pub auth: Option<AuthStamp>,
-}
 
 impl Writer<'_> {
     /// Runs one valid request in one revision.

@@ -32,6 +32,7 @@ pub(crate) mod alarm;
 mod apply;
 pub(crate) mod auth;
 mod chain;
+pub(crate) mod conditions;
 pub(crate) mod compact;
 pub(crate) mod dump;
 pub(crate) mod history;
@@ -46,8 +47,6 @@ pub(crate) mod txn;
 pub(crate) mod walk;
 mod write;
 pub(crate) mod writer;
-
-pub(crate) use apply::Conditions;
 
 use crate::embedded::codec::{self, Bounds, NOT_COMPACTED, Rev, meta};
 use crate::embedded::lmdb::{Tree, Txn};

@@ -13,12 +13,12 @@ const GATEWAY: &str = "grpcgateway-accept";
 #[derive(Clone, Debug)]
 pub(crate) struct PeerName(pub Option<Arc<str>>);
 
-/// What a call says about its user. Nothing of it is verified yet, except the certificate.
+/// The user that a call names. Nothing of it is verified yet, except the certificate.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Caller {
     /// Neither a token nor a certificate.
     #[default]
-    Nobody,
+    Anonymous,
     Token(Arc<str>),
     Certificate(PeerName),
 }
@@ -34,7 +34,7 @@ impl Caller {
         }
         match extensions.get::<PeerName>() {
             Some(name) if !headers.contains_key(GATEWAY) => Caller::Certificate(name.clone()),
-            _ => Caller::Nobody,
+            _ => Caller::Anonymous,
         }
     }
 }

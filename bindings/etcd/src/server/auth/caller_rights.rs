@@ -26,9 +26,9 @@ pub(crate) struct CallerRights {
 
 pub(super) enum Who {
     /// Authentication is off.
-    Everyone,
+    Unrestricted,
     /// Neither a token nor a certificate, or a certificate without a name.
-    Nobody { has_certificate: bool },
+    Anonymous { has_certificate: bool },
     /// A user, which may not exist any more.
     User { name: Arc<str>, rights: Arc<Rights> },
 }
@@ -45,7 +45,7 @@ pub(super) fn denied() -> Status {
 impl CallerRights {
     /// Whether authentication is on.
     pub fn are_checked(&self) -> bool {
-        !matches!(self.who, Who::Everyone)
+        !matches!(self.who, Who::Unrestricted)
     }
 
     /// The state of users, roles and permissions that it belongs to.
@@ -64,11 +64,11 @@ impl CallerRights {
     /// The rights of the user. `None`: everything is permitted.
     fn user(&self) -> Result<Option<&UserRights>, Status> {
         match &self.who {
-            Who::Everyone => Ok(None),
-            Who::Nobody {
+            Who::Unrestricted => Ok(None),
+            Who::Anonymous {
                 has_certificate: false,
             } => Err(no_user()),
-            Who::Nobody { .. } => Err(denied()),
+            Who::Anonymous { .. } => Err(denied()),
             Who::User { name, rights } => rights.user(name).map(Some).ok_or_else(denied),
         }
     }
@@ -76,7 +76,7 @@ impl CallerRights {
     /// Refuses callers without a user.
     pub fn any_user(&self) -> Result<(), Status> {
         match &self.who {
-            Who::Nobody { .. } => Err(no_user()),
+            Who::Anonymous { .. } => Err(no_user()),
             _ => self.user().map(drop),
         }
     }
@@ -84,7 +84,7 @@ impl CallerRights {
     /// Refuses callers without the role root.
     pub fn root(&self) -> Result<(), Status> {
         match &self.who {
-            Who::Nobody { .. } => Err(no_user()),
+            Who::Anonymous { .. } => Err(no_user()),
             Who::User { name, rights } if rights.user(name).is_none() => Err(
                 Status::failed_precondition("etcdserver: user name not found"),
             ),

@@ -107,19 +107,19 @@ impl Guard {
         Ok(rights)
     }
 
-    /// Verifies a caller. While authentication is off everyone may do everything, whatever the
+    /// Verifies a caller. While authentication is off every call is permitted, whatever the
     /// token.
     pub fn rights(&self, caller: &Caller) -> Result<CallerRights, Status> {
         let stamp = self.stamp()?;
         if !stamp.enabled {
             return Ok(CallerRights {
                 stamp,
-                who: Who::Everyone,
+                who: Who::Unrestricted,
             });
         }
         let rights = self.all_rights(stamp)?;
         let name = match caller {
-            Caller::Nobody => None,
+            Caller::Anonymous => None,
             Caller::Token(token) => Some(self.user_of(token, &rights)?),
             Caller::Certificate(PeerName(name)) => name.clone(),
         };
@@ -127,7 +127,7 @@ impl Guard {
             stamp: rights.stamp,
             who: match name {
                 Some(name) => Who::User { name, rights },
-                None => Who::Nobody {
+                None => Who::Anonymous {
                     has_certificate: matches!(caller, Caller::Certificate(_)),
                 },
             },

@@ -21,7 +21,7 @@ pub(super) struct Jwt {
     verifies: DecodingKey,
 }
 
-/// What a token says. A claim of another type makes the token invalid.
+/// The content of a token. A claim of another type makes the token invalid.
 #[derive(Serialize, Deserialize)]
 struct Claims {
     username: String,

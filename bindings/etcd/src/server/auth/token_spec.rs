@@ -6,7 +6,7 @@ use std::time::Duration;
 use jsonwebtoken::Algorithm;
 use libkv::{Code, Error, Result};
 
-/// The time that a signed token is valid unless the option says otherwise.
+/// The time that a signed token is valid by default.
 const JWT_TTL: Duration = Duration::from_secs(300);
 
 /// The parsed option.
