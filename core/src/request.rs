@@ -1084,10 +1084,22 @@ pub struct Problem {
     pub invariant: &'static str,
     /// The key concerned; empty if there is none.
     pub key: Vec<u8>,
-    /// The revision concerned, or 0.
-    pub revision: Revision,
+    /// The revision concerned; `None` if there is none.
+    pub revision: Option<Revision>,
     /// A description of the problem.
     pub message: String,
+}
+
+impl Problem {
+    /// A problem without a key and a revision.
+    pub fn new(invariant: &'static str, message: impl Into<String>) -> Problem {
+        Problem {
+            invariant,
+            key: Vec::new(),
+            revision: None,
+            message: message.into(),
+        }
+    }
 }
 
 /// The result of [`crate::Db::check`].

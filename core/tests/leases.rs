@@ -613,6 +613,7 @@ fn lock_fences_a_holder_that_was_stopped() {
     let revision: Revision = holder.line().parse().expect("a revision");
     let mut lock = db.lock("name", 60).expect("a lock");
     assert!(!lock.try_acquire().expect("a response"), "it is held");
+    assert_eq!(lock.revision(), None);
     let error = lock
         .acquire(Duration::from_millis(50))
         .expect_err("it is held");
@@ -622,8 +623,8 @@ fn lock_fences_a_holder_that_was_stopped() {
     lock.acquire(PATIENCE)
         .expect("the lease of the other has expired");
     assert!(
-        lock.revision() > revision,
-        "{} fences {revision}",
+        lock.revision() > Some(revision),
+        "{:?} fences {revision}",
         lock.revision()
     );
     holder.signal("CONT");
@@ -631,6 +632,7 @@ fn lock_fences_a_holder_that_was_stopped() {
     assert_eq!(holder.line(), "false", "its write is refused");
     assert!(lock.is_held() && db.get("fenced").expect("get").is_none());
     lock.release().expect("released");
+    assert_eq!(lock.revision(), None);
     drop((lock, db));
     fs::remove_dir_all(store).expect("removed");
 }

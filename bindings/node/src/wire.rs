@@ -560,8 +560,8 @@ impl Writer {
         for problem in &report.problems {
             self.counted(problem.invariant.as_bytes())
                 .counted(&problem.key)
-                .number(problem.revision);
-            self.counted(problem.message.as_bytes());
+                .known(problem.revision)
+                .counted(problem.message.as_bytes());
         }
     }
 
@@ -649,10 +649,10 @@ impl Writer {
     }
 
     /// The state of a lock or an election.
-    pub fn claim(&mut self, is_held: bool, key: &[u8], revision: Revision) {
+    pub fn claim(&mut self, is_held: bool, key: &[u8], revision: Option<Revision>) {
         self.kind(response::CLAIM)
             .flag(is_held)
-            .number(revision)
+            .known(revision)
             .counted(key);
     }
 

@@ -247,8 +247,8 @@ value! {
         invariant: String,
         /// The key, or empty, as bytes.
         key: Py<PyBytes>,
-        /// The revision, or 0.
-        revision: i64,
+        /// The revision; None if there is none.
+        revision: Option<i64>,
         /// A description.
         message: String,
     }

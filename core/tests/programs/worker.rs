@@ -412,7 +412,7 @@ fn lock(store: &str, file: &str) {
     let stop = format!("{file}.stop");
     while !fs::exists(&stop).expect("the folder is there") {
         lock.acquire(None).expect("it is had some time");
-        let (pid, revision) = (std::process::id(), lock.revision());
+        let (pid, revision) = (std::process::id(), lock.revision().expect("it is held"));
         // one write for the whole line: this process may be killed between two
         let mut say = |what| {
             log.write_all(format!("{what} {pid} {revision}\n").as_bytes())
@@ -436,9 +436,10 @@ fn hold_lock(store: &str) {
     let db = open(store);
     let mut lock = db.lock("name", 1).expect("a lock");
     lock.acquire(None).expect("it is free");
-    print(lock.revision().to_string());
+    let revision = lock.revision().expect("it is held");
+    print(revision.to_string());
     let _ = std::io::stdin().read_line(&mut String::new());
-    let mine = Compare::create_revision(lock.key(), CompareResult::Equal, lock.revision());
+    let mine = Compare::create_revision(lock.key(), CompareResult::Equal, revision);
     let fenced = Txn::new().when(mine).and_then(Put::new("fenced", "stale"));
     print(db.txn(fenced).expect("a txn").succeeded.to_string());
 }

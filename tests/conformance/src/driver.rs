@@ -203,7 +203,8 @@ impl Rust {
             return Ok("unlocked".into());
         }
         lock.acquire(script::PATIENCE)?;
-        Ok(script::locked(lock.key(), lock.revision()))
+        let revision = lock.revision().expect("it is held");
+        Ok(script::locked(lock.key(), revision))
     }
 
     fn election(&mut self, step: &Step) -> Result<String> {
@@ -225,7 +226,8 @@ impl Rust {
         Ok(match step {
             Step::Campaign(_, value) => {
                 election.campaign(value.as_slice(), script::PATIENCE)?;
-                script::leads(election.key(), election.revision())
+                let revision = election.revision().expect("it leads");
+                script::leads(election.key(), revision)
             }
             Step::Proclaim(_, value) => {
                 election.proclaim(value.as_slice())?;
