@@ -30,8 +30,11 @@ pub const LEASE_TTL_MAX_SECONDS: i64 = 9_000_000_000;
 pub const TXN_DEPTH_MAX: usize = 200;
 
 /// How durable an acknowledged write is.
+///
+/// Levels may be added in a minor version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub enum Durability {
     /// No flush. Chosen for the whole store at its creation. A power cut may destroy the store; a
     /// killed process loses nothing.
@@ -42,9 +45,23 @@ pub enum Durability {
     Sync,
 }
 
+impl Durability {
+    /// The name in other languages: `none`, `lazy`, `sync`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Durability::None => "none",
+            Durability::Lazy => "lazy",
+            Durability::Sync => "sync",
+        }
+    }
+}
+
 /// Writes one key. etcd's `PutRequest`.
+///
+/// Build it with [`Put::new`] and its methods; fields may be added in a minor version.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[must_use = "a request does nothing until it is run"]
+#[non_exhaustive]
 pub struct Put {
     /// The key, 1 to [`KEY_BYTES_MAX`] bytes.
     pub key: Vec<u8>,
@@ -104,8 +121,11 @@ impl Put {
 }
 
 /// The response to a [`Put`].
+///
+/// Fields may be added in a minor version.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct PutResponse {
     /// The store's revision after the put.
     pub revision: Revision,
@@ -142,8 +162,11 @@ pub enum SortTarget {
 }
 
 /// Reads the pairs of a range at one revision. etcd's `RangeRequest`.
+///
+/// Build it with [`Range::new`] and its methods; fields may be added in a minor version.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[must_use = "a request does nothing until it is run"]
+#[non_exhaustive]
 pub struct Range {
     /// The keys.
     pub range: KeyRange,
@@ -233,8 +256,11 @@ impl Range {
 }
 
 /// The response to a [`Range`].
+///
+/// Fields may be added in a minor version.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct RangeResponse {
     /// The store's current revision when the range was read, also if an older one was requested.
     pub revision: Revision,
@@ -247,8 +273,11 @@ pub struct RangeResponse {
 }
 
 /// Deletes the keys of a range. etcd's `DeleteRangeRequest`.
+///
+/// Build it with [`Delete::new`] and its methods; fields may be added in a minor version.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[must_use = "a request does nothing until it is run"]
+#[non_exhaustive]
 pub struct Delete {
     /// The keys.
     pub range: KeyRange,
@@ -281,8 +310,11 @@ impl Delete {
 }
 
 /// The response to a [`Delete`].
+///
+/// Fields may be added in a minor version.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct DeleteResponse {
     /// The store's revision afterwards; unchanged if nothing was deleted.
     pub revision: Revision,
@@ -321,8 +353,12 @@ pub enum Operand {
 }
 
 /// A condition of a [`Txn`] on a key, or on every key of a range.
+///
+/// Build it with [`Compare::version`] and the like, or [`Compare::new`]; fields may be added in a
+/// minor version.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[must_use = "a condition does nothing until it is added to a txn"]
+#[non_exhaustive]
 pub struct Compare {
     /// The key, or the range in which every key must satisfy the condition.
     pub range: KeyRange,
@@ -333,13 +369,18 @@ pub struct Compare {
 }
 
 impl Compare {
-    /// Compares the key's version with `version`; a missing key has version 0.
-    pub fn version(range: impl Into<KeyRange>, result: CompareResult, version: Version) -> Compare {
+    /// Compares the field that `operand` names with its value.
+    pub fn new(range: impl Into<KeyRange>, result: CompareResult, operand: Operand) -> Compare {
         Compare {
             range: range.into(),
             result,
-            operand: Operand::Version(version),
+            operand,
         }
+    }
+
+    /// Compares the key's version with `version`; a missing key has version 0.
+    pub fn version(range: impl Into<KeyRange>, result: CompareResult, version: Version) -> Compare {
+        Compare::new(range, result, Operand::Version(version))
     }
 
     /// Compares the key's `create_revision` with `revision`.
@@ -348,11 +389,7 @@ impl Compare {
         result: CompareResult,
         revision: Revision,
     ) -> Compare {
-        Compare {
-            range: range.into(),
-            result,
-            operand: Operand::CreateRevision(revision),
-        }
+        Compare::new(range, result, Operand::CreateRevision(revision))
     }
 
     /// Compares the key's `mod_revision` with `revision`.
@@ -361,11 +398,7 @@ impl Compare {
         result: CompareResult,
         revision: Revision,
     ) -> Compare {
-        Compare {
-            range: range.into(),
-            result,
-            operand: Operand::ModRevision(revision),
-        }
+        Compare::new(range, result, Operand::ModRevision(revision))
     }
 
     /// Compares the key's value with `value`, bytewise; false for a missing key.
@@ -374,20 +407,12 @@ impl Compare {
         result: CompareResult,
         value: impl Into<Vec<u8>>,
     ) -> Compare {
-        Compare {
-            range: range.into(),
-            result,
-            operand: Operand::Value(value.into()),
-        }
+        Compare::new(range, result, Operand::Value(value.into()))
     }
 
     /// Compares the key's lease with `lease`.
     pub fn lease(range: impl Into<KeyRange>, result: CompareResult, lease: LeaseId) -> Compare {
-        Compare {
-            range: range.into(),
-            result,
-            operand: Operand::Lease(lease),
-        }
+        Compare::new(range, result, Operand::Lease(lease))
     }
 }
 
@@ -418,8 +443,11 @@ into_op!(Range, Put, Delete, Txn);
 
 /// Evaluates compares, then runs one of two lists of operations, all in one revision. etcd's
 /// `TxnRequest`.
+///
+/// Build it with [`Txn::new`] and its methods; fields may be added in a minor version.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[must_use = "a request does nothing until it is run"]
+#[non_exhaustive]
 pub struct Txn {
     /// The conditions. All must hold; an empty list holds.
     pub compare: Vec<Compare>,
@@ -516,8 +544,11 @@ pub enum OpResponse {
 }
 
 /// The response to a [`Txn`].
+///
+/// Fields may be added in a minor version.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct TxnResponse {
     /// Whether the conditions held, which selects the list that ran.
     pub succeeded: bool,
@@ -528,8 +559,11 @@ pub struct TxnResponse {
 }
 
 /// Removes history below a revision. etcd's `CompactionRequest`.
+///
+/// Build it with [`Compact::new`] and its methods; fields may be added in a minor version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[must_use = "a request does nothing until it is run"]
+#[non_exhaustive]
 pub struct Compact {
     /// The oldest revision that stays readable.
     pub revision: Revision,
@@ -560,16 +594,22 @@ impl From<Revision> for Compact {
 }
 
 /// The response to a [`Compact`].
+///
+/// Fields may be added in a minor version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct CompactResponse {
     /// The store's revision: compacting does not change it.
     pub revision: Revision,
 }
 
 /// Any request.
+///
+/// Kinds may be added in a minor version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "a request does nothing until it is run"]
+#[non_exhaustive]
 pub enum Request {
     /// A read.
     Range(Range),
@@ -592,7 +632,10 @@ pub enum Request {
 }
 
 /// The response to a [`Request`], of the same kind.
+///
+/// Kinds may be added in a minor version.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Response {
     /// The response to [`Request::Range`].
     Range(RangeResponse),
@@ -637,8 +680,11 @@ into_request!(
 );
 
 /// Grants a lease. Keys can be attached to it and are deleted with it. etcd's `LeaseGrantRequest`.
+///
+/// Build it with [`LeaseGrant::new`] and its methods; fields may be added in a minor version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[must_use = "a request does nothing until it is run"]
+#[non_exhaustive]
 pub struct LeaseGrant {
     /// The time to live in seconds without a keep-alive. Smaller values are raised to the handle's
     /// `lease_ttl_min_seconds`. At most [`LEASE_TTL_MAX_SECONDS`].
@@ -678,8 +724,11 @@ impl From<i64> for LeaseGrant {
 }
 
 /// Revokes a lease. Its keys are deleted in one revision. etcd's `LeaseRevokeRequest`.
+///
+/// Build it with [`LeaseRevoke::new`]; fields may be added in a minor version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[must_use = "a request does nothing until it is run"]
+#[non_exhaustive]
 pub struct LeaseRevoke {
     /// The id of the lease.
     pub id: LeaseId,
@@ -699,8 +748,11 @@ impl From<LeaseId> for LeaseRevoke {
 }
 
 /// The response to a [`LeaseGrant`].
+///
+/// Fields may be added in a minor version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct LeaseGrantResponse {
     /// The store's revision: granting does not change it.
     pub revision: Revision,
@@ -711,16 +763,22 @@ pub struct LeaseGrantResponse {
 }
 
 /// The response to a [`LeaseRevoke`].
+///
+/// Fields may be added in a minor version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct LeaseRevokeResponse {
     /// The store's revision afterwards; unchanged if the lease had no keys.
     pub revision: Revision,
 }
 
 /// The response of [`crate::Db::lease_keep_alive`].
+///
+/// Fields may be added in a minor version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct LeaseKeepAliveResponse {
     /// The id of the lease.
     pub id: LeaseId,
@@ -729,8 +787,11 @@ pub struct LeaseKeepAliveResponse {
 }
 
 /// Reads the remaining time of a lease. etcd's `LeaseTimeToLiveRequest`.
+///
+/// Build it with [`LeaseTimeToLive::new`] and its methods; fields may be added in a minor version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[must_use = "a request does nothing until it is run"]
+#[non_exhaustive]
 pub struct LeaseTimeToLive {
     /// The id of the lease.
     pub id: LeaseId,
@@ -758,8 +819,11 @@ impl From<LeaseId> for LeaseTimeToLive {
 }
 
 /// The response to a [`LeaseTimeToLive`].
+///
+/// Fields may be added in a minor version.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct LeaseTimeToLiveResponse {
     /// The id of the lease.
     pub id: LeaseId,
@@ -816,6 +880,8 @@ pub enum AlarmAction {
 /// Lists, activates or disarms alarms. An active alarm stays active until it is disarmed, also
 /// after a restart. It applies to every process that writes, whichever member it names. etcd's
 /// `AlarmRequest`.
+///
+/// Build it with [`Alarm::new`] and its methods; fields may be added in a minor version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[must_use = "a request does nothing until it is run"]
 #[non_exhaustive]
@@ -862,8 +928,11 @@ pub struct AlarmMember {
 }
 
 /// The response to an [`Alarm`].
+///
+/// Fields may be added in a minor version.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct AlarmResponse {
     /// The store's revision: alarms do not change it.
     pub revision: Revision,
@@ -878,8 +947,11 @@ pub struct AlarmResponse {
 ///
 /// Names are 1 to [`KEY_BYTES_MAX`] bytes. Names that begin with `time/` or `alarm/` are reserved
 /// for the engine and can only be read.
+///
+/// Kinds may be added in a minor version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "a request does nothing until it is run"]
+#[non_exhaustive]
 pub enum Side {
     /// Reads one record.
     Get {
@@ -905,8 +977,11 @@ pub enum Side {
 }
 
 /// The response to a [`Side`].
+///
+/// Fields may be added in a minor version.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct SideResponse {
     /// The store's revision: records beside the keys do not change it.
     pub revision: Revision,
@@ -917,8 +992,11 @@ pub struct SideResponse {
 }
 
 /// Follows the events of a range; see [`crate::Db::watch`]. etcd's `WatchCreateRequest`.
+///
+/// Build it with [`Watch::new`] and its methods; fields may be added in a minor version.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[must_use = "a request does nothing until it is run"]
+#[non_exhaustive]
 pub struct Watch {
     /// The keys. An empty key is taken as `\0`, as in etcd.
     pub range: KeyRange,
@@ -985,8 +1063,11 @@ impl Watch {
 }
 
 /// All matching events of one revision.
+///
+/// Fields may be added in a minor version.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct WatchBatch {
     /// The revision of the events; without events, the last revision that was examined.
     pub revision: Revision,
@@ -994,9 +1075,19 @@ pub struct WatchBatch {
     pub events: Vec<Event>,
 }
 
+impl WatchBatch {
+    /// The events of one revision.
+    pub fn new(revision: Revision, events: Vec<Event>) -> WatchBatch {
+        WatchBatch { revision, events }
+    }
+}
+
 /// Requests the events of a range between two revisions; see [`crate::Db::events`].
+///
+/// Build it with [`Events::new`] and its methods; fields may be added in a minor version.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[must_use = "a request does nothing until it is run"]
+#[non_exhaustive]
 pub struct Events {
     /// Only events after this revision, which must not be below the compacted one.
     pub after: Revision,
@@ -1006,10 +1097,35 @@ pub struct Events {
     pub range: KeyRange,
 }
 
+impl Events {
+    /// All events of the range up to the current revision; [`Events::after`] is needed if the
+    /// store was compacted.
+    pub fn new(range: impl Into<KeyRange>) -> Events {
+        Events {
+            range: range.into(),
+            ..Events::default()
+        }
+    }
+
+    /// Only events after this revision.
+    pub fn after(mut self, after: Revision) -> Events {
+        self.after = after;
+        self
+    }
+
+    /// Only events up to this revision, included; 0 or negative: the current one.
+    pub fn upto(mut self, upto: Revision) -> Events {
+        self.upto = upto;
+        self
+    }
+}
+
 /// The status of a store; see [`crate::Db::status`].
 ///
 /// `None` is a number that does not exist or cannot be known: a cluster does not show its files and
 /// its readers, and its user may not be allowed to read all keys.
+///
+/// Fields may be added in a minor version.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -1058,6 +1174,8 @@ pub struct Status {
 
 /// How long the commits of this process took in one store since it was opened, from the first page
 /// written to the last flush. See [`crate::Db::commit_times`].
+///
+/// Fields may be added in a minor version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -1077,8 +1195,11 @@ impl CommitTimes {
 }
 
 /// One problem that [`crate::Db::check`] found.
+///
+/// Fields may be added in a minor version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct Problem {
     /// The violated invariant, as numbered in `core/DESIGN.md`: `I2`, …
     pub invariant: &'static str,
@@ -1103,8 +1224,11 @@ impl Problem {
 }
 
 /// The result of [`crate::Db::check`].
+///
+/// Fields may be added in a minor version.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct CheckReport {
     /// The number of keys.
     pub keys: u64,

@@ -291,6 +291,7 @@ fn request_through(db: &Db, request: &Request) -> Result<Response> {
         Request::LeaseRevoke(revoke) => Response::LeaseRevoke(db.lease_revoke(revoke.id)?),
         Request::Alarm(alarm) => Response::Alarm(db.alarm(alarm)?),
         Request::Side(side) => Response::Side(db.side(side)?),
+        other => unreachable!("no step makes {other:?}"),
     })
 }
 
@@ -316,7 +317,10 @@ fn both_ranges(db: &Db, range: Range) -> Result<RangeResponse> {
         });
     });
     let each = each
-        .map(|response| RangeResponse { kvs, ..response })
+        .map(|mut response| {
+            response.kvs = kvs;
+            response
+        })
         .map_err(|error| error.to_string());
     let response = db.range(range);
     assert_eq!(each, response.clone().map_err(|error| error.to_string()));

@@ -49,6 +49,7 @@ impl<'a> From<&'a Problem> for ProblemJson<'a> {
             ref key,
             revision,
             ref message,
+            ..
         } = *problem;
         ProblemJson {
             invariant,

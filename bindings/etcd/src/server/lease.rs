@@ -43,9 +43,7 @@ impl lease_server::Lease for Lease {
     ) -> ServiceResult<pb::LeaseRevokeResponse> {
         let libkv::Response::LeaseRevoke(revoked) = self
             .0
-            .call(LeaseRevoke {
-                id: request.into_inner().id,
-            })
+            .call(LeaseRevoke::new(request.into_inner().id))
             .await?
         else {
             return Err(convert::wrong_response());

@@ -99,7 +99,7 @@ impl Model {
             .deliverable(&watching.watch, watching.next, compacted)
             .into_iter()
             .next();
-        first.map(|(revision, events)| WatchBatch { revision, events })
+        first.map(|(revision, events)| WatchBatch::new(revision, events))
     }
 
     /// Takes a watcher's next batch, or returns why it has ended.
@@ -116,10 +116,7 @@ impl Model {
                 watching.next = batch.revision + 1;
                 batch
             }
-            None if watching.report => WatchBatch {
-                revision: self.revision,
-                events: Vec::new(),
-            },
+            None if watching.report => WatchBatch::new(self.revision, Vec::new()),
             None => {
                 watching.next = watching.next.max(self.revision + 1);
                 return Ok(None);
