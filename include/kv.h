@@ -548,7 +548,7 @@ typedef struct kv_problem {
   const char *invariant;
   // The key concerned; no bytes if there is none.
   struct kv_bytes key;
-  // The revision concerned, or 0.
+  // The revision concerned; 0, which is no revision, if there is none.
   int64_t revision;
   // A description of the problem.
   const char *message;
@@ -1604,8 +1604,8 @@ KV_API int32_t kv_lock_is_held(const struct kv_lock *lock);
 KV_API struct kv_bytes kv_lock_key(const struct kv_lock *lock);
 
 // The fencing revision: the revision at which its key was created. It increases from holder to
-// holder, so the protected resource can refuse a lower one than it has seen. 0 while the lock is
-// not held.
+// holder, so the protected resource can refuse a lower one than it has seen. 0, which is no
+// revision, before the lock is acquired, after it is released, and for NULL.
 //
 // Owner: no ownership changes.
 // Threads: one at a time.
@@ -1704,8 +1704,8 @@ KV_API int32_t kv_election_is_leader(const struct kv_election *election);
 // Errors: none.
 KV_API struct kv_bytes kv_election_key(const struct kv_election *election);
 
-// The revision at which its key was created, for fencing as with kv_lock_revision; 0 while it does
-// not lead.
+// The revision at which its key was created, for fencing as with kv_lock_revision; 0, which is no
+// revision, before it leads, after it resigns, and for NULL.
 //
 // Owner: no ownership changes.
 // Threads: one at a time.

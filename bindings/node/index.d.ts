@@ -426,8 +426,8 @@ export interface Problem {
   readonly invariant: string
   /** The key, or empty. */
   readonly key: Buffer
-  /** The revision, or 0. */
-  readonly revision: Revision
+  /** The revision; `undefined` if there is none. */
+  readonly revision: Revision | undefined
   readonly message: string
 }
 
@@ -809,8 +809,11 @@ export class Lock {
   readonly isHeld: boolean
   /** Its key in the store while it is held; otherwise empty. */
   readonly key: Buffer
-  /** The revision that created its key, the fencing token; 0 while it is not held. */
-  readonly revision: Revision;
+  /**
+   * The revision that created its key, the fencing token; `undefined` before it is acquired and
+   * after it is released.
+   */
+  readonly revision: Revision | undefined;
   /** Releases it. */
   [Symbol.asyncDispose](): Promise<void>
 }
@@ -846,8 +849,11 @@ export class Election {
   readonly isLeader: boolean
   /** Its key in the store while it leads; otherwise empty. */
   readonly key: Buffer
-  /** The revision that created its key, the fencing token; 0 while it does not lead. */
-  readonly revision: Revision;
+  /**
+   * The revision that created its key, the fencing token; `undefined` before it leads and after it
+   * resigns.
+   */
+  readonly revision: Revision | undefined;
   /** Resigns. */
   [Symbol.asyncDispose](): Promise<void>
 }

@@ -6,7 +6,10 @@ fn main() -> Result<(), libkv::Error> {
     let db = Db::open(path, Options::new())?;
     let mut lock = db.lock("worker", 10)?; // released when this process ends, even by a crash
     lock.acquire(None)?;
-    println!("fenced by revision {}", lock.revision());
+    println!(
+        "fenced by revision {}",
+        lock.revision().expect("it is held")
+    );
     for batch in db.watch(Watch::new(KeyRange::prefix("config/")).start_revision(1))? {
         for event in batch?.events {
             let kv = event.kv;

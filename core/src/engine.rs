@@ -2,6 +2,10 @@
 //!
 //! A [`Db`](crate::Db) is a handle on an [`Engine`]: the store in this process, or a cluster. See
 //! [`Db::from_engine`](crate::Db::from_engine).
+//!
+//! An engine makes a response from its `default()` and sets the fields. It returns `unsupported`
+//! for a kind of request that it does not know. Pages and parts of a history are exhaustive: an
+//! engine fills every field and handles every part.
 
 use std::os::fd::RawFd;
 use std::sync::Arc;

@@ -23,6 +23,11 @@
 //! opened. `core/DESIGN.md` describes the files byte by byte. [`engine`] is the interface of other
 //! kinds of stores.
 //!
+//! Options, requests, responses and reports may get fields in a minor version. Build them with
+//! their constructors and methods, assign their fields, and match them with `..`. Keys, pairs,
+//! events, differences, alarms and the operations of a txn are complete, most of them because they
+//! are messages of etcd: their structs and enums can be written and matched in full.
+//!
 //! Features: `stream` implements `Stream` for [`Watcher`] and [`Leaders`]; `serde` implements
 //! `Serialize` and `Deserialize` for keys, events, differences, responses and the status. No
 //! feature is on by default.

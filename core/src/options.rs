@@ -7,8 +7,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::request::Durability;
 
-/// A preset of limits.
+/// A preset of limits. Presets may be added in a minor version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum LimitsPreset {
     /// etcd's default limits, so that a program that was developed with a local store does not
     /// exceed them on a cluster: requests of 1.5 MiB as etcd encodes them, 128 operations with
@@ -16,8 +17,9 @@ pub enum LimitsPreset {
     Etcd,
 }
 
-/// The history that automatic compaction keeps.
+/// The history that automatic compaction keeps. Rules may be added in a minor version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum AutoCompaction {
     /// A number of revisions.
     Revisions(u64),
@@ -41,8 +43,11 @@ impl std::fmt::Display for AutoCompaction {
 /// `clock`, `auto_compaction`, `allow_network_fs` and `mode` belong to the environment: a later
 /// open with another value returns [`InvalidArgument`](crate::Code::InvalidArgument), which names
 /// both values.
+///
+/// Build it with [`Options::new`] and its methods; options may be added in a minor version.
 #[derive(Clone, Debug, Default)]
 #[must_use = "options do nothing until a store is opened with them"]
+#[non_exhaustive]
 pub struct Options {
     /// Create the store if it does not exist (default true); false returns `not_found`.
     pub create: Option<bool>,

@@ -15,8 +15,10 @@ use crate::request::*;
 /// A [`Side::Put`] must not write names with these prefixes.
 const OWN_RECORDS: [&[u8]; 3] = [b"time/", b"alarm/", b"auth/"];
 
-/// The limits of the requests of a handle.
+/// The limits of the requests of a handle. Made by [`Limits::from_options`]; fields may be added in
+/// a minor version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
     /// Bytes of one write: keys and values, or the encoded request if `etcd_encoding`.
     pub max_request_bytes: u64,

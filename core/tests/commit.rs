@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use libkv::{Code, Compact, Db, Delete, KeyRange, Op, Options, Put, Txn, Watch};
+use libkv::{Code, Compact, Db, Delete, KeyRange, Options, Put, Txn, Watch};
 use libkv_test_support::deadline::deadline;
 use libkv_test_support::scratch;
 
@@ -85,12 +85,8 @@ fn submit_during_a_sweep_has_a_response() {
     let _deadline = deadline();
     let db = Db::open(":memory:", long_busy_timeout()).expect("a new store");
     for _ in 0..10 {
-        let puts = (0..20_000).map(|n| Op::Put(Put::new(format!("{n}"), "x")));
-        db.txn(Txn {
-            success: puts.collect(),
-            ..Txn::new()
-        })
-        .expect("written");
+        let puts = (0..20_000).map(|n| Put::new(format!("{n}"), "x"));
+        db.txn(Txn::new().and_then_all(puts)).expect("written");
     }
     let (done, responses) = channel();
     let (swept, is_swept) = channel();

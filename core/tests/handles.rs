@@ -123,11 +123,15 @@ fn claims_are_not_held_after_close() {
     let mut lock = db.lock("l", 60).unwrap();
     let mut idle = db.lock("i", 60).unwrap();
     let mut election = db.election("e", 60).unwrap();
+    assert_eq!((lock.revision(), election.revision()), (None, None));
     lock.acquire(None).unwrap();
     election.campaign("me", None).unwrap();
     assert!(lock.is_held() && election.is_leader());
+    assert_eq!((lock.revision(), election.revision()), (Some(2), Some(3)));
     db.close();
     assert!(!lock.is_held() && !election.is_leader());
+    // a write that compares with it is refused, and does not panic
+    assert_eq!((lock.revision(), election.revision()), (Some(2), Some(3)));
     assert_eq!(code(election.proclaim("still me")), Code::Closed);
     assert_eq!(code(election.campaign("me", None)), Code::Closed);
     assert_eq!(code(lock.try_acquire()), Code::Closed);
@@ -136,6 +140,7 @@ fn claims_are_not_held_after_close() {
         assert_eq!(code(lock.release()), Code::Closed);
     }
     assert_eq!(code(election.resign()), Code::Closed);
+    assert_eq!((lock.revision(), election.revision()), (None, None));
 }
 
 #[test]

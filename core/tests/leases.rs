@@ -626,6 +626,7 @@ fn lock_fences_a_holder_that_was_stopped() {
     let revision: Revision = holder.line().parse().expect("a revision");
     let mut lock = db.lock("name", 60).expect("a lock");
     assert!(!lock.try_acquire().expect("a response"), "the lock is held");
+    assert_eq!(lock.revision(), None);
     let error = lock
         .acquire(Duration::from_millis(50))
         .expect_err("the lock is held");
@@ -635,8 +636,8 @@ fn lock_fences_a_holder_that_was_stopped() {
     lock.acquire(WAIT_LIMIT)
         .expect("the lease of the stopped holder has expired");
     assert!(
-        lock.revision() > revision,
-        "{} fences {revision}",
+        lock.revision() > Some(revision),
+        "{:?} fences {revision}",
         lock.revision()
     );
     holder.signal("CONT");
@@ -648,6 +649,7 @@ fn lock_fences_a_holder_that_was_stopped() {
     );
     assert!(lock.is_held() && db.get("fenced").expect("get").is_none());
     lock.release().expect("released");
+    assert_eq!(lock.revision(), None);
     drop((lock, db));
     fs::remove_dir_all(store).expect("removed");
 }

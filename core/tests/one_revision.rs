@@ -47,24 +47,14 @@ impl Store {
     }
 
     fn write(&self, revision: Revision) {
-        let put = |prefix: &'static str| {
-            move |n| Op::Put(Put::new(format!("{prefix}/{n}"), "v").lease(LEASE))
+        let put =
+            |prefix: &'static str| move |n| Put::new(format!("{prefix}/{n}"), "v").lease(LEASE);
+        let txn = Txn::new().and_then_all((0..self.always).map(put("a")));
+        let txn = match revision % 2 {
+            1 => txn.and_then_all((0..self.odd).map(put("b"))),
+            _ => txn.and_then(Delete::new(KeyRange::prefix("b"))),
         };
-        let mut success: Vec<Op> = (0..self.always).map(put("a")).collect();
-        match revision % 2 {
-            1 => success.extend((0..self.odd).map(put("b"))),
-            _ => success.push(Op::Delete(Delete::new(KeyRange::prefix("b")))),
-        }
-        assert_eq!(
-            self.db
-                .txn(Txn {
-                    success,
-                    ..Txn::new()
-                })
-                .expect("written")
-                .revision,
-            revision
-        );
+        assert_eq!(self.db.txn(txn).expect("written").revision, revision);
     }
 
     /// Runs `read` many times beside a writer.

@@ -75,16 +75,9 @@ fn completion_may_wait_for_its_own_write() {
 fn fill(db: &Db) -> Revision {
     let mut revision = 0;
     for _ in 0..6 {
-        let ops = (0..3_000)
-            .map(|n| Op::Put(Put::new(format!("fill/{n}"), "x")))
-            .collect();
-        revision = db
-            .txn(Txn {
-                success: ops,
-                ..Txn::default()
-            })
-            .expect("filled")
-            .revision;
+        let puts = (0..3_000).map(|n| Put::new(format!("fill/{n}"), "x"));
+        let txn = Txn::new().and_then_all(puts);
+        revision = db.txn(txn).expect("filled").revision;
     }
     revision
 }

@@ -174,22 +174,11 @@ fn quota_counts_a_request_as_etcd_does() {
     let _deadline = deadline();
     let put = |bytes| Op::from(Put::new("key", vec![b'v'; bytes]));
     let txn = |success: Vec<Op>, failure: Vec<Op>| {
-        Request::from(Txn {
-            success,
-            failure,
-            ..Txn::default()
-        })
+        Request::from(Txn::new().and_then_all(success).or_else_all(failure))
     };
     let costs = [
         (Put::new("key", "value").into(), 256 + 3 + 5),
-        (
-            LeaseGrant {
-                ttl_seconds: 10,
-                ..LeaseGrant::default()
-            }
-            .into(),
-            64,
-        ),
+        (LeaseGrant::new(10).into(), 64),
         (
             txn(vec![put(10)], vec![put(20), Put::new("other", "").into()]),
             256 + 23 + 256 + 5,
@@ -381,12 +370,8 @@ fn corrupt_store_refuses_writes() {
         Delete::new("k").into(),
         Txn::new().and_then(Delete::new("k")).into(),
         Compact::new(2).into(),
-        LeaseGrant {
-            ttl_seconds: 10,
-            ..LeaseGrant::default()
-        }
-        .into(),
-        LeaseRevoke { id: 7 }.into(),
+        LeaseGrant::new(10).into(),
+        LeaseRevoke::new(7).into(),
     ] {
         let name = format!("{request:?}");
         assert_eq!(response(&db, request), Err(Code::Corrupt), "{name}");

@@ -368,10 +368,7 @@ impl Run {
             follower.watcher.try_next().expect_err("cancelled").code(),
             Code::Cancelled
         );
-        let watch = Watch {
-            start_revision: resume,
-            ..follower.watch
-        };
+        let watch = follower.watch.start_revision(resume);
         let name = format!("{}, resumed from {resume}", follower.name);
         match (
             self.engine.db().watch(watch.clone()),
@@ -611,12 +608,7 @@ fn watch_progress_has_an_interval_per_watcher() {
         .watch(Watch::new("k").progress(true).progress_interval_ms(500))
         .expect("a watcher");
     let slow = db.watch(Watch::new("k").progress(true)).expect("a watcher");
-    let progress = |revision| {
-        Some(WatchBatch {
-            revision,
-            events: Vec::new(),
-        })
-    };
+    let progress = |revision| Some(WatchBatch::new(revision, Vec::new()));
     clock.advance(499);
     assert_eq!(watcher.try_next().expect("the watcher continues"), None);
     clock.advance(1);

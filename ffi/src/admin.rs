@@ -27,7 +27,7 @@ pub struct KvProblem {
     pub invariant: *const c_char,
     /// The key concerned; no bytes if there is none.
     pub key: KvBytes,
-    /// The revision concerned, or 0.
+    /// The revision concerned; 0, which is no revision, if there is none.
     pub revision: i64,
     /// A description of the problem.
     pub message: *const c_char,
@@ -263,7 +263,7 @@ fn checked(report: CheckReport) -> ReportContents {
         let view = KvProblem {
             invariant: invariant.as_ptr(),
             key: bytes_out(&problem.key),
-            revision: problem.revision,
+            revision: problem.revision.unwrap_or(0),
             message: message.as_ptr(),
         };
         texts.extend([invariant, message]);

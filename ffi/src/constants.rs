@@ -104,6 +104,7 @@ pub(crate) fn durability_number(value: Durability) -> i32 {
         Durability::Sync => KV_DURABILITY_SYNC,
         Durability::Lazy => KV_DURABILITY_LAZY,
         Durability::None => KV_DURABILITY_NONE,
+        _ => 0,
     }
 }
 

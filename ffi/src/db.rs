@@ -4,7 +4,9 @@
 use std::ffi::{CStr, OsStr, c_char};
 use std::os::unix::ffi::OsStrExt;
 
-use libkv::{AutoCompaction, Clock, Compact, Db, DeleteResponse, Options, PutResponse, Result};
+use libkv::{
+    AutoCompaction, Compact, Db, DeleteResponse, LimitsPreset, Options, PutResponse, Result,
+};
 
 use crate::clock::KvClock;
 use crate::error::KvError;
@@ -141,63 +143,69 @@ fn nonzero<T: PartialEq + Default>(number: T) -> Option<T> {
 }
 
 fn options_in(c: &Caller, given: &KvOptions) -> Result<Options> {
-    let clock: Option<Clock> = match given.clock.is_null() {
-        true => None,
-        false => Some(c.arg(given.clock)?.clone()),
-    };
-    Ok(Options {
-        create: flag_in(given.create, "create")?,
-        read_only: flag_in(given.read_only, "read_only")?,
-        durability: durability_in(given.durability)?,
-        busy_timeout_ms: match given.busy_timeout_ms {
-            0 => None,
-            KV_NO_WAIT => Some(0),
-            KV_FOREVER => Some(u64::MAX),
-            ms if ms > 0 => Some(ms as u64),
-            ms => return Err(invalid(format!("option busy_timeout_ms is {ms}"))),
-        },
-        max_bytes: nonzero(given.max_bytes).map(|most| if most == u64::MAX { 0 } else { most }),
-        max_request_bytes: nonzero(given.max_request_bytes),
-        max_txn_ops: nonzero(given.max_txn_ops)
-            .map(|ops| usize::try_from(ops).unwrap_or(usize::MAX)),
-        limits: match (given.limits, limits(given.limits)) {
-            (0, _) => None,
-            (_, Some(preset)) => Some(preset),
-            (other, None) => {
-                return Err(invalid(format!(
-                    "option limits is {other}: it takes KV_LIMITS_ETCD or 0"
-                )));
-            }
-        },
-        lease_ttl_min_seconds: nonzero(given.lease_ttl_min_seconds),
-        auto_compaction: match (
-            given.auto_compaction_revisions,
-            given.auto_compaction_seconds,
-        ) {
-            (0, 0) => None,
-            (revisions, 0) => Some(AutoCompaction::Revisions(revisions)),
-            (0, seconds) => Some(AutoCompaction::Seconds(seconds)),
-            (revisions, seconds) => {
-                let both = format!(
-                    "auto_compaction_revisions is {revisions} and auto_compaction_seconds is {seconds}: set one"
-                );
-                return Err(invalid(both));
-            }
-        },
-        max_readers: nonzero(given.max_readers),
-        mode: nonzero(given.mode),
-        clock,
-        allow_network_fs: flag_in(given.allow_network_fs, "allow_network_fs")?,
-        tls_ca: c.path(given.tls_ca),
-        tls_cert: c.path(given.tls_cert),
-        tls_key: c.path(given.tls_key),
-        tls_server_name: c.word(given.tls_server_name, "tls_server_name")?,
-        user: c.word(given.user, "user")?,
-        password: c.word(given.password, "password")?.map(Into::into),
-        connect_timeout_ms: wait_in(given.connect_timeout_ms, "connect_timeout_ms")?,
-        request_timeout_ms: wait_in(given.request_timeout_ms, "request_timeout_ms")?,
-        keep_alive_ms: wait_in(given.keep_alive_ms, "keep_alive_ms")?,
-    })
+    let mut options = Options::new();
+    if !given.clock.is_null() {
+        options.clock = Some(c.arg(given.clock)?.clone());
+    }
+    options.create = flag_in(given.create, "create")?;
+    options.read_only = flag_in(given.read_only, "read_only")?;
+    options.durability = durability_in(given.durability)?;
+    options.busy_timeout_ms = busy_timeout_in(given.busy_timeout_ms)?;
+    options.max_bytes =
+        nonzero(given.max_bytes).map(|most| if most == u64::MAX { 0 } else { most });
+    options.max_request_bytes = nonzero(given.max_request_bytes);
+    options.max_txn_ops =
+        nonzero(given.max_txn_ops).map(|ops| usize::try_from(ops).unwrap_or(usize::MAX));
+    options.limits = limits_in(given.limits)?;
+    options.lease_ttl_min_seconds = nonzero(given.lease_ttl_min_seconds);
+    options.auto_compaction = auto_compaction_in(given)?;
+    options.max_readers = nonzero(given.max_readers);
+    options.mode = nonzero(given.mode);
+    options.allow_network_fs = flag_in(given.allow_network_fs, "allow_network_fs")?;
+    options.tls_ca = c.path(given.tls_ca);
+    options.tls_cert = c.path(given.tls_cert);
+    options.tls_key = c.path(given.tls_key);
+    options.tls_server_name = c.word(given.tls_server_name, "tls_server_name")?;
+    options.user = c.word(given.user, "user")?;
+    options.password = c.word(given.password, "password")?.map(Into::into);
+    options.connect_timeout_ms = wait_in(given.connect_timeout_ms, "connect_timeout_ms")?;
+    options.request_timeout_ms = wait_in(given.request_timeout_ms, "request_timeout_ms")?;
+    options.keep_alive_ms = wait_in(given.keep_alive_ms, "keep_alive_ms")?;
+    Ok(options)
+}
+
+fn busy_timeout_in(ms: i64) -> Result<Option<u64>> {
+    match ms {
+        0 => Ok(None),
+        KV_NO_WAIT => Ok(Some(0)),
+        KV_FOREVER => Ok(Some(u64::MAX)),
+        ms if ms > 0 => Ok(Some(ms as u64)),
+        ms => Err(invalid(format!("option busy_timeout_ms is {ms}"))),
+    }
+}
+
+fn limits_in(number: i32) -> Result<Option<LimitsPreset>> {
+    match (number, limits(number)) {
+        (0, _) => Ok(None),
+        (_, Some(preset)) => Ok(Some(preset)),
+        (other, None) => Err(invalid(format!(
+            "option limits is {other}: it takes KV_LIMITS_ETCD or 0"
+        ))),
+    }
+}
+
+fn auto_compaction_in(given: &KvOptions) -> Result<Option<AutoCompaction>> {
+    match (
+        given.auto_compaction_revisions,
+        given.auto_compaction_seconds,
+    ) {
+        (0, 0) => Ok(None),
+        (revisions, 0) => Ok(Some(AutoCompaction::Revisions(revisions))),
+        (0, seconds) => Ok(Some(AutoCompaction::Seconds(seconds))),
+        (revisions, seconds) => Err(invalid(format!(
+            "auto_compaction_revisions is {revisions} and auto_compaction_seconds is {seconds}: set one"
+        ))),
+    }
 }
 
 /// A time that a cluster's client waits; it is not given if it is 0.

@@ -181,15 +181,15 @@ pub unsafe extern "C" fn kv_election_key(election: *const KvElection) -> KvBytes
         .peek(|own| bytes_out(own.key())))
 }
 
-/// The revision at which its key was created, for fencing as with kv_lock_revision; 0 while it does
-/// not lead.
+/// The revision at which its key was created, for fencing as with kv_lock_revision; 0, which is no
+/// revision, before it leads, after it resigns, and for NULL.
 ///
 /// Owner: no ownership changes.
 /// Threads: one at a time.
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_election_revision(election: *const KvElection) -> i64 {
-    guard_value!(0, |c| c.arg(election).ok()?.own.peek(Election::revision))
+    guard_value!(0, |c| c.arg(election).ok()?.own.peek(Election::revision)?)
 }
 
 /// Frees the handle; a candidate or leader resigns soon after.

@@ -157,15 +157,15 @@ pub unsafe extern "C" fn kv_lock_key(lock: *const KvLock) -> KvBytes {
 }
 
 /// The fencing revision: the revision at which its key was created. It increases from holder to
-/// holder, so the protected resource can refuse a lower one than it has seen. 0 while the lock is
-/// not held.
+/// holder, so the protected resource can refuse a lower one than it has seen. 0, which is no
+/// revision, before the lock is acquired, after it is released, and for NULL.
 ///
 /// Owner: no ownership changes.
 /// Threads: one at a time.
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_lock_revision(lock: *const KvLock) -> i64 {
-    guard_value!(0, |c| c.arg(lock).ok()?.peek(Lock::revision))
+    guard_value!(0, |c| c.arg(lock).ok()?.peek(Lock::revision)?)
 }
 
 /// Frees the handle; a held lock is released soon after.

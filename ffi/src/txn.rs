@@ -93,11 +93,8 @@ pub unsafe extern "C" fn kv_txn_compare(
         };
         let result = compare_result(result)
             .ok_or_else(|| invalid(format!("{result} is no comparison (KV_EQUAL, …)")))?;
-        txn.compare.push(Compare {
-            range: c.range(range)?,
-            result,
-            operand,
-        });
+        txn.compare
+            .push(Compare::new(c.range(range)?, result, operand));
         Ok(())
     })
 }

@@ -131,10 +131,8 @@ impl Target {
             let message = format!("{shown} is read as a path; write etcd://{shown} for a cluster");
             return Err(Failure::usage(message));
         }
-        let options = Options {
-            busy_timeout_ms: self.busy_timeout,
-            ..Options::new()
-        };
+        let mut options = Options::new();
+        options.busy_timeout_ms = self.busy_timeout;
         // a store in memory is always new
         let memory = name == ":memory:";
         Ok(match access {
@@ -151,21 +149,17 @@ impl Target {
             ));
         }
         let (user, password) = self.login()?;
-        Ok(Options {
-            tls_ca: self.cacert.as_deref().map(file_or_stdin),
-            tls_cert: self.cert.as_deref().map(file_or_stdin),
-            tls_key: self.key.as_deref().map(file_or_stdin),
-            tls_server_name: self.tls_server_name.clone(),
-            user,
-            password: password.map(Into::into),
-            connect_timeout_ms: self
-                .dial_timeout
-                .into_iter()
-                .chain(limit_ms.filter(|ms| *ms > 0))
-                .min(),
-            request_timeout_ms: self.command_timeout,
-            ..Options::new()
-        })
+        let connect_timeouts = [self.dial_timeout, limit_ms.filter(|ms| *ms > 0)];
+        let mut options = Options::new();
+        options.tls_ca = self.cacert.as_deref().map(file_or_stdin);
+        options.tls_cert = self.cert.as_deref().map(file_or_stdin);
+        options.tls_key = self.key.as_deref().map(file_or_stdin);
+        options.tls_server_name = self.tls_server_name.clone();
+        options.user = user;
+        options.password = password.map(Into::into);
+        options.connect_timeout_ms = connect_timeouts.into_iter().flatten().min();
+        options.request_timeout_ms = self.command_timeout;
+        Ok(options)
     }
 
     fn login(&self) -> Result<(Option<String>, Option<String>)> {

@@ -149,11 +149,7 @@ fn compare_in(compare: pb::Compare) -> Compare {
         Ok(Result::Less) => CompareResult::Less,
         Ok(Result::NotEqual) => CompareResult::NotEqual,
         Err(_) => {
-            return Compare {
-                range,
-                result: CompareResult::Greater,
-                operand: Operand::Version(-1),
-            };
+            return Compare::version(range, CompareResult::Greater, -1);
         }
     };
     let given = compare.target_union;
@@ -190,18 +186,11 @@ fn compare_in(compare: pb::Compare) -> Compare {
             } else {
                 CompareResult::Less
             };
-            return Compare {
-                range,
-                result,
-                operand: Operand::Version(if result == CompareResult::Less { 0 } else { -1 }),
-            };
+            let version = if result == CompareResult::Less { 0 } else { -1 };
+            return Compare::version(range, result, version);
         }
     };
-    Compare {
-        range,
-        result,
-        operand,
-    }
+    Compare::new(range, result, operand)
 }
 
 pub fn watch_in(watch: pb::WatchCreateRequest) -> Watch {
@@ -475,29 +464,27 @@ fn kvs_in(kvs: Vec<mvccpb::KeyValue>) -> Vec<KeyValue> {
 }
 
 pub fn range_response(range: pb::RangeResponse) -> RangeResponse {
-    let revision = revision_in(&range.header);
-    RangeResponse {
-        revision,
-        kvs: kvs_in(range.kvs),
-        count: range.count,
-        more: range.more,
-    }
+    let mut response = RangeResponse::default();
+    response.revision = revision_in(&range.header);
+    response.kvs = kvs_in(range.kvs);
+    response.count = range.count;
+    response.more = range.more;
+    response
 }
 
 pub fn put_response(put: pb::PutResponse) -> PutResponse {
-    PutResponse {
-        revision: revision_in(&put.header),
-        prev_kv: put.prev_kv.map(kv_in),
-    }
+    let mut response = PutResponse::default();
+    response.revision = revision_in(&put.header);
+    response.prev_kv = put.prev_kv.map(kv_in);
+    response
 }
 
 pub fn delete_response(delete: pb::DeleteRangeResponse) -> DeleteResponse {
-    let revision = revision_in(&delete.header);
-    DeleteResponse {
-        revision,
-        deleted: delete.deleted,
-        prev_kvs: kvs_in(delete.prev_kvs),
-    }
+    let mut response = DeleteResponse::default();
+    response.revision = revision_in(&delete.header);
+    response.deleted = delete.deleted;
+    response.prev_kvs = kvs_in(delete.prev_kvs);
+    response
 }
 
 pub fn txn_response(txn: pb::TxnResponse) -> Result<TxnResponse> {
@@ -518,12 +505,11 @@ pub fn txn_response(txn: pb::TxnResponse) -> Result<TxnResponse> {
             }
         })
     });
-    let responses = responses.collect::<Result<_>>()?;
-    Ok(TxnResponse {
-        succeeded: txn.succeeded,
-        revision: revision_in(&txn.header),
-        responses,
-    })
+    let mut response = TxnResponse::default();
+    response.succeeded = txn.succeeded;
+    response.revision = revision_in(&txn.header);
+    response.responses = responses.collect::<Result<_>>()?;
+    Ok(response)
 }
 
 // ---- errors

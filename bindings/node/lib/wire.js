@@ -407,7 +407,7 @@ READ[RESPONSE.check] = () => ({
       new Problem({
         invariant: text(),
         key: readBytes(count()),
-        revision: number(),
+        revision: present(number),
         message: text(),
       }),
   ),
@@ -440,7 +440,11 @@ READ[RESPONSE.leases] = () => list(id)
 READ[RESPONSE.alarms] = () => list(alarm)
 READ[RESPONSE.lease] = () => ({ handle: number(), id: id(), ttlSeconds: number() })
 READ[RESPONSE.server] = () => ({ number: number(), address: text() })
-READ[RESPONSE.claim] = () => ({ isHeld: readFlag(), revision: number(), key: readBytes(count()) })
+READ[RESPONSE.claim] = () => ({
+  isHeld: readFlag(),
+  revision: present(number),
+  key: readBytes(count()),
+})
 
 function response() {
   const kind = from[pos++]

@@ -1,6 +1,6 @@
 //! The requests of a store that return their response, in the call or on the pool.
 
-use libkv::{Compact, Db, LeaseGrant, LeaseTimeToLive, Request, Response, Result};
+use libkv::{Code, Db, Error, LeaseTimeToLive, Request, Response, Result};
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 
@@ -83,16 +83,17 @@ fn run(db: &Db, request: Request) -> Result<Response> {
         Request::Put(put) => Response::Put(db.put(put)?),
         Request::Delete(delete) => Response::Delete(db.delete(delete)?),
         Request::Txn(txn) => Response::Txn(db.txn(txn)?),
-        Request::Compact(compact) => Response::Compact(
-            db.compact(Compact::new(compact.revision).physical(compact.physical))?,
-        ),
-        Request::LeaseGrant(grant) => {
-            Response::LeaseGrant(db.lease_grant(LeaseGrant::new(grant.ttl_seconds).id(grant.id))?)
-        }
+        Request::Compact(compact) => Response::Compact(db.compact(compact)?),
+        Request::LeaseGrant(grant) => Response::LeaseGrant(db.lease_grant(grant)?),
         Request::LeaseRevoke(revoke) => Response::LeaseRevoke(db.lease_revoke(revoke.id)?),
         Request::Alarm(alarm) => Response::Alarm(db.alarm(alarm)?),
         Request::Auth(auth) => db.engine().call(Request::Auth(auth), None)?,
-        Request::Side(side) => Response::Side(db.side(side)?),
+        _ => {
+            return Err(Error::new(
+                Code::Internal,
+                "the package does not have this request",
+            ));
+        }
     })
 }
 

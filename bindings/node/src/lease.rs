@@ -16,11 +16,7 @@ pub fn lease(db: u32, id: u32, ttl_seconds: f64, end_with_process: bool) -> napi
     with_state(|state| match state.handles.get::<Db>(db) {
         Ok(db) => {
             let (mailbox, keeper) = (state.mailbox.clone(), db.clone());
-            let grant = LeaseGrant {
-                ttl_seconds: ttl_seconds as i64,
-                id: 0,
-                end_with_process,
-            };
+            let grant = LeaseGrant::new(ttl_seconds as i64).end_with_process(end_with_process);
             let granted = move |response| {
                 mailbox.post(
                     id,
@@ -61,12 +57,12 @@ impl KeptLease {
     /// Stops keeping it alive and revokes it; `done` gets the result.
     fn end(&self, done: impl FnOnce(Result<()>) + Send + 'static) {
         match self.lease.stop() {
-            true => drop(self.db.submit(
-                LeaseRevoke {
-                    id: self.lease.id(),
-                },
-                move |response| done(revocation(response)),
-            )),
+            true => drop(
+                self.db
+                    .submit(LeaseRevoke::new(self.lease.id()), move |response| {
+                        done(revocation(response))
+                    }),
+            ),
             false => done(Ok(())),
         }
     }

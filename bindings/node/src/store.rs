@@ -24,41 +24,40 @@ impl OpenRequest {
         let mut reader = Reader::new(bytes);
         let target = reader.bytes()?;
         let unsigned = |reader: &mut Reader| Ok(reader.number()? as u64);
-        let options = Options {
-            create: reader.option(|reader| Ok(reader.u8()? != 0))?,
-            read_only: reader.option(|reader| Ok(reader.u8()? != 0))?,
-            durability: reader.durability()?,
-            // the conversion turns infinity into the largest u64
-            busy_timeout_ms: reader.option(|reader| Ok(reader.float()? as u64))?,
-            max_bytes: reader.option(unsigned)?,
-            max_request_bytes: reader.option(unsigned)?,
-            max_txn_ops: reader.option(|reader| Ok(reader.number()? as usize))?,
-            limits: reader.option(|_| Ok(LimitsPreset::Etcd))?,
-            lease_ttl_min_seconds: reader.option(Reader::number)?,
-            auto_compaction: reader.option(|reader| {
-                let seconds = reader.u8()? != 0;
-                let kept = reader.number()? as u64;
-                Ok(if seconds {
-                    AutoCompaction::Seconds(kept)
-                } else {
-                    AutoCompaction::Revisions(kept)
-                })
-            })?,
-            max_readers: reader.option(|reader| Ok(reader.number()? as u32))?,
-            mode: reader.option(|reader| Ok(reader.number()? as u32))?,
-            clock: reader
-                .option(|reader| state.handles.get::<Clock>(reader.number()? as u32).cloned())?,
-            allow_network_fs: reader.option(|reader| Ok(reader.u8()? != 0))?,
-            tls_ca: reader.option(Reader::path)?,
-            tls_cert: reader.option(Reader::path)?,
-            tls_key: reader.option(Reader::path)?,
-            tls_server_name: reader.option(Reader::text)?,
-            user: reader.option(Reader::text)?,
-            password: reader.option(Reader::text)?.map(Into::into),
-            connect_timeout_ms: reader.option(|reader| Ok(reader.float()? as u64))?,
-            request_timeout_ms: reader.option(|reader| Ok(reader.float()? as u64))?,
-            keep_alive_ms: reader.option(|reader| Ok(reader.float()? as u64))?,
-        };
+        let mut options = Options::new();
+        options.create = reader.option(|reader| Ok(reader.u8()? != 0))?;
+        options.read_only = reader.option(|reader| Ok(reader.u8()? != 0))?;
+        options.durability = reader.durability()?;
+        // the conversion turns infinity into the largest u64
+        options.busy_timeout_ms = reader.option(|reader| Ok(reader.float()? as u64))?;
+        options.max_bytes = reader.option(unsigned)?;
+        options.max_request_bytes = reader.option(unsigned)?;
+        options.max_txn_ops = reader.option(|reader| Ok(reader.number()? as usize))?;
+        options.limits = reader.option(|_| Ok(LimitsPreset::Etcd))?;
+        options.lease_ttl_min_seconds = reader.option(Reader::number)?;
+        options.auto_compaction = reader.option(|reader| {
+            let seconds = reader.u8()? != 0;
+            let kept = reader.number()? as u64;
+            Ok(if seconds {
+                AutoCompaction::Seconds(kept)
+            } else {
+                AutoCompaction::Revisions(kept)
+            })
+        })?;
+        options.max_readers = reader.option(|reader| Ok(reader.number()? as u32))?;
+        options.mode = reader.option(|reader| Ok(reader.number()? as u32))?;
+        options.clock =
+            reader.option(|reader| state.handles.get::<Clock>(reader.number()? as u32).cloned())?;
+        options.allow_network_fs = reader.option(|reader| Ok(reader.u8()? != 0))?;
+        options.tls_ca = reader.option(Reader::path)?;
+        options.tls_cert = reader.option(Reader::path)?;
+        options.tls_key = reader.option(Reader::path)?;
+        options.tls_server_name = reader.option(Reader::text)?;
+        options.user = reader.option(Reader::text)?;
+        options.password = reader.option(Reader::text)?.map(Into::into);
+        options.connect_timeout_ms = reader.option(|reader| Ok(reader.float()? as u64))?;
+        options.request_timeout_ms = reader.option(|reader| Ok(reader.float()? as u64))?;
+        options.keep_alive_ms = reader.option(|reader| Ok(reader.float()? as u64))?;
         Ok(OpenRequest { target, options })
     }
 

@@ -3,9 +3,7 @@
 
 use std::sync::Mutex;
 
-use libkv::{
-    Code, Db, Error, Put, Range, Request, Response, Result, Retries, Transaction, Txn, TxnResponse,
-};
+use libkv::{Code, Db, Error, Request, Response, Result, Retries, Transaction, Txn, TxnResponse};
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 
@@ -44,14 +42,9 @@ impl Attempt {
         let transaction = &mut self.transaction;
         match call {
             Call::Get(0, key) => writer.found(transaction.get(key)?.as_ref()),
-            Call::Request(Request::Range(range)) => {
-                writer.range(&transaction.range(Range { ..range })?)
-            }
+            Call::Request(Request::Range(range)) => writer.range(&transaction.range(range)?),
             Call::Request(Request::Put(put)) => {
-                transaction.put(Put {
-                    durability: None,
-                    ..put
-                })?;
+                transaction.put(put.durability(None))?;
                 writer.nothing();
             }
             Call::Request(Request::Delete(delete)) => {
@@ -137,10 +130,8 @@ pub fn attempt_commit(attempt: u32, id: u32, cancellable: bool) -> napi::Result<
     with_state(|state| {
         match guarded(|| Ok(lock(&*state.handles.share::<Mutex<Attempt>>(attempt)?).commit())) {
             Ok(None) => {
-                let nothing_to_write = TxnResponse {
-                    succeeded: true,
-                    ..TxnResponse::default()
-                };
+                let mut nothing_to_write = TxnResponse::default();
+                nothing_to_write.succeeded = true;
                 state.mailbox.post(id, Ok(Response::Txn(nothing_to_write)));
             }
             Ok(Some((db, txn))) => {

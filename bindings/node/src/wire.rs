@@ -188,11 +188,7 @@ impl<'a> Reader<'a> {
             compare_target::LEASE => Operand::Lease(self.i64()?),
             _ => return Err(malformed()),
         };
-        Ok(Compare {
-            range: self.key_range()?,
-            result,
-            operand,
-        })
+        Ok(Compare::new(self.key_range()?, result, operand))
     }
 
     fn txn(&mut self) -> Result<Txn> {
@@ -203,19 +199,15 @@ impl<'a> Reader<'a> {
             return Err(Error::new(Code::TooManyOps, message));
         }
         self.depth += 1;
-        let durability = self.durability()?;
-        let compare = (0..self.u32()?)
+        let mut txn = Txn::new();
+        txn.durability = self.durability()?;
+        txn.compare = (0..self.u32()?)
             .map(|_| self.compare())
             .collect::<Result<_>>()?;
-        let success = self.ops()?;
-        let failure = self.ops()?;
+        txn.success = self.ops()?;
+        txn.failure = self.ops()?;
         self.depth -= 1;
-        Ok(Txn {
-            compare,
-            success,
-            failure,
-            durability,
-        })
+        Ok(txn)
     }
 
     fn ops(&mut self) -> Result<Vec<Op>> {
@@ -266,30 +258,16 @@ impl<'a> Reader<'a> {
             kind::TXN => Call::Request(self.txn()?.into()),
             kind::COMPACT => {
                 let [physical] = self.flags()?;
-                Call::Request(
-                    Compact {
-                        physical,
-                        revision: self.number()?,
-                    }
-                    .into(),
-                )
+                Call::Request(Compact::new(self.number()?).physical(physical).into())
             }
             kind::HISTORY => Call::History(self.number()?, self.bytes()?),
             kind::STATUS => Call::Status,
             kind::CHECK => Call::Check,
             kind::SNAPSHOT => Call::Snapshot(self.number()?),
             kind::LEASE_GRANT => {
-                let (ttl_seconds, id) = (self.number()?, self.i64()?);
-                Call::Request(
-                    LeaseGrant {
-                        ttl_seconds,
-                        id,
-                        end_with_process: false,
-                    }
-                    .into(),
-                )
+                Call::Request(LeaseGrant::new(self.number()?).id(self.i64()?).into())
             }
-            kind::LEASE_REVOKE => Call::Request(LeaseRevoke { id: self.i64()? }.into()),
+            kind::LEASE_REVOKE => Call::Request(LeaseRevoke::new(self.i64()?).into()),
             kind::LEASE_KEEP_ALIVE => Call::LeaseKeepAlive(self.i64()?),
             kind::LEASE_TIME_TO_LIVE => {
                 let [keys] = self.flags()?;
@@ -325,11 +303,10 @@ impl<'a> Reader<'a> {
     pub fn paged_request(&mut self) -> Result<PagedRequest> {
         Ok(match self.u8()? {
             kind::SCAN => PagedRequest::Scan(self.range()?),
-            kind::EVENTS => PagedRequest::Events(Events {
-                after: self.number()?,
-                upto: self.number()?,
-                range: self.key_range()?,
-            }),
+            kind::EVENTS => {
+                let (after, upto) = (self.number()?, self.number()?);
+                PagedRequest::Events(Events::new(self.key_range()?).after(after).upto(upto))
+            }
             kind::DIFF => PagedRequest::Diff(self.number()?, self.number()?, self.key_range()?),
             _ => return Err(malformed()),
         })
@@ -470,8 +447,8 @@ impl Writer {
                 self.kind(response::LEASE_REVOKE).number(revoked.revision);
             }
             Response::Alarm(response) => self.alarms(&response.alarms),
-            // this package has no such request
-            Response::Auth(_) | Response::Side(_) => {}
+            // this package has no other requests
+            _ => {}
         }
     }
 
@@ -533,12 +510,7 @@ impl Writer {
         ] {
             self.known(number);
         }
-        let durability = match status.durability {
-            Some(Durability::Sync) => "sync",
-            Some(Durability::Lazy) => "lazy",
-            Some(Durability::None) => "none",
-            None => "",
-        };
+        let durability = status.durability.map_or("", Durability::name);
         self.flag(status.lmdb_version.is_some());
         if let Some(version) = &status.lmdb_version {
             self.counted(version.as_bytes());
@@ -560,8 +532,8 @@ impl Writer {
         for problem in &report.problems {
             self.counted(problem.invariant.as_bytes())
                 .counted(&problem.key)
-                .number(problem.revision);
-            self.counted(problem.message.as_bytes());
+                .known(problem.revision)
+                .counted(problem.message.as_bytes());
         }
     }
 
@@ -649,10 +621,10 @@ impl Writer {
     }
 
     /// The state of a lock or an election.
-    pub fn claim(&mut self, is_held: bool, key: &[u8], revision: Revision) {
+    pub fn claim(&mut self, is_held: bool, key: &[u8], revision: Option<Revision>) {
         self.kind(response::CLAIM)
             .flag(is_held)
-            .number(revision)
+            .known(revision)
             .counted(key);
     }
 

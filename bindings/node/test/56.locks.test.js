@@ -39,10 +39,10 @@ test('lock: waiters acquire it in their order', async (t) => {
     if (n < 19)
       assert.deepStrictEqual(
         [locks[n + 1].isHeld, locks[n + 1].key.length, locks[n + 1].revision],
-        [false, 0, 0],
+        [false, 0, undefined],
       )
     await lock.release()
-    assert.deepStrictEqual([lock.isHeld, lock.key.length, lock.revision], [false, 0, 0])
+    assert.deepStrictEqual([lock.isHeld, lock.key.length, lock.revision], [false, 0, undefined])
   }
   assert.deepStrictEqual(
     [order, await db.leaseList()],

@@ -253,7 +253,7 @@ async function live(db: Db): Promise<void> {
   await lock.acquire({ timeoutMs: 1, signal: AbortSignal.timeout(1) })
   const has: boolean = (await lock.tryAcquire()) && lock.isHeld
   await db.txn({
-    compare: [Compare.createRevision(lock.key, '==', lock.revision)],
+    compare: [Compare.createRevision(lock.key, '==', lock.revision ?? 0)],
     success: [Put('has', String(has))],
   })
   await lock.release()
@@ -264,7 +264,7 @@ async function live(db: Db): Promise<void> {
   const leaders: Leaders = election.observe({ keepAlive: false })
   for await (const kv of leaders) if (kv.key.equals(leader?.key ?? election.key)) break
   leaders.close()
-  if (election.isLeader && election.revision > 0) await election.resign()
+  if (election.isLeader && election.revision !== undefined) await election.resign()
 }
 
 function synchronousCalls(): void {

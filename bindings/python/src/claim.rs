@@ -93,7 +93,7 @@ impl Claim {
         PyBytes::new(py, self.lock(py).key()).unbind()
     }
 
-    fn revision(&self, py: Python<'_>) -> i64 {
+    fn revision(&self, py: Python<'_>) -> Option<i64> {
         self.lock(py).revision()
     }
 
@@ -220,9 +220,10 @@ impl Lock {
         self.0.key(py)
     }
 
-    /// The revision at which its key was created, for fencing; 0 while it is not held.
+    /// The revision at which its key was created, for fencing; None before it is acquired
+    /// and after it is released.
     #[getter]
-    fn revision(&self, py: Python<'_>) -> i64 {
+    fn revision(&self, py: Python<'_>) -> Option<i64> {
         self.0.revision(py)
     }
 
@@ -341,9 +342,10 @@ impl Election {
         self.0.key(py)
     }
 
-    /// The revision at which its key was created, for fencing; 0 while it does not lead.
+    /// The revision at which its key was created, for fencing; None before it leads and
+    /// after it resigns.
     #[getter]
-    fn revision(&self, py: Python<'_>) -> i64 {
+    fn revision(&self, py: Python<'_>) -> Option<i64> {
         self.0.revision(py)
     }
 
@@ -530,7 +532,7 @@ impl AsyncClaim {
     }
 
     #[getter]
-    fn revision(&self, py: Python<'_>) -> i64 {
+    fn revision(&self, py: Python<'_>) -> Option<i64> {
         self.claim.revision(py)
     }
 

@@ -417,7 +417,7 @@ impl Db {
     /// Revokes a lease: its keys are deleted in one revision, by ascending key. Returns a
     /// LeaseRevokeResponse. Raises LeaseNotFoundError, and as put().
     fn lease_revoke(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        guard(|| run(py, &self.db, LeaseRevoke { id: int("id", id)? }))
+        guard(|| run(py, &self.db, LeaseRevoke::new(int("id", id)?)))
     }
 
     /// Renews a lease once. It takes no lock and writes nothing to the disk. ttl_seconds of the

@@ -134,8 +134,8 @@ impl Lease {
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         guard(|| match self.stop(py)? {
             true => {
-                let id = self.lease.id();
-                unless_gone(py, call(py, &self.db, LeaseRevoke { id }))
+                let revoke = LeaseRevoke::new(self.lease.id());
+                unless_gone(py, call(py, &self.db, revoke))
             }
             false => Ok(()),
         })

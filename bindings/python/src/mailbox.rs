@@ -279,7 +279,7 @@ impl PendingResponse {
     fn abandon(&self) -> PyResult<()> {
         guard(|| {
             if let Some(Ok(Response::LeaseGrant(granted))) = self.take() {
-                self.db.submit(LeaseRevoke { id: granted.id }, |_| {});
+                self.db.submit(LeaseRevoke::new(granted.id), |_| {});
             }
             Ok(())
         })

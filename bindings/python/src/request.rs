@@ -33,10 +33,7 @@ pub fn put(
         alone("put", value.0.is_some() || options.is_some())?;
         return Ok(put.get().0.clone());
     }
-    let mut put = libkv::Put {
-        key: bytes("key", key)?.into_owned(),
-        ..libkv::Put::default()
-    };
+    let mut put = libkv::Put::new(bytes("key", key)?, []);
     if let Some(value) = value.0 {
         put.value = bytes("value", &value)?.into_owned();
     }
@@ -173,11 +170,9 @@ pub fn lease_grant(
     ttl_seconds: &Bound<'_, PyAny>,
     options: Option<&Dict<'_>>,
 ) -> PyResult<libkv::LeaseGrant> {
-    Ok(libkv::LeaseGrant {
-        ttl_seconds: int("ttl_seconds", ttl_seconds)?,
-        id: only_option("lease_grant", options, "id", int)?.unwrap_or(0),
-        ..libkv::LeaseGrant::default()
-    })
+    let grant = libkv::LeaseGrant::new(int("ttl_seconds", ttl_seconds)?);
+    let id = only_option("lease_grant", options, "id", int)?;
+    Ok(grant.id(id.unwrap_or(0)))
 }
 
 /// A grant of a lease with lease().
@@ -185,11 +180,9 @@ pub fn lease(
     ttl_seconds: &Bound<'_, PyAny>,
     options: Option<&Dict<'_>>,
 ) -> PyResult<libkv::LeaseGrant> {
-    Ok(libkv::LeaseGrant {
-        ttl_seconds: int("ttl_seconds", ttl_seconds)?,
-        end_with_process: only_option("lease", options, "end_with_process", flag)?.unwrap_or(false),
-        ..libkv::LeaseGrant::default()
-    })
+    let grant = libkv::LeaseGrant::new(int("ttl_seconds", ttl_seconds)?);
+    let end_with_process = only_option("lease", options, "end_with_process", flag)?;
+    Ok(grant.end_with_process(end_with_process.unwrap_or(false)))
 }
 
 /// A request of any kind, as a value.
@@ -318,11 +311,7 @@ impl Compare {
                 range.range.clone()
             }
         };
-        Ok(Compare(libkv::Compare {
-            range,
-            result,
-            operand,
-        }))
+        Ok(Compare(libkv::Compare::new(range, result, operand)))
     }
 }
 
@@ -485,11 +474,7 @@ impl OtherRequest {
     /// The request of lease_revoke().
     #[staticmethod]
     fn lease_revoke(id: &Bound<'_, PyAny>) -> PyResult<OtherRequest> {
-        guard(|| {
-            Ok(OtherRequest(
-                libkv::LeaseRevoke { id: int("id", id)? }.into(),
-            ))
-        })
+        guard(|| Ok(OtherRequest(libkv::LeaseRevoke::new(int("id", id)?).into())))
     }
 }
 
@@ -511,6 +496,7 @@ fn txn_call<'py>(py: Python<'py>, txn: &libkv::Txn) -> PyResult<Arguments<'py>> 
         success,
         failure,
         durability,
+        ..
     } = txn;
     let compare = compare
         .iter()
@@ -537,6 +523,7 @@ fn compare_call<'py>(
         range,
         result,
         operand,
+        ..
     } = compare;
     let (name, operand) = match operand {
         Operand::Version(number) => ("version", number.into_bound_py_any(py)?),

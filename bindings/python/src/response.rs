@@ -247,8 +247,8 @@ value! {
         invariant: String,
         /// The key, or empty, as bytes.
         key: Py<PyBytes>,
-        /// The revision, or 0.
-        revision: i64,
+        /// The revision; None if there is none.
+        revision: Option<i64>,
         /// A description.
         message: String,
     }
@@ -324,8 +324,8 @@ impl IntoPython for Response {
             Response::LeaseGrant(granted) => granted.into_python(py)?.into_any(),
             Response::LeaseRevoke(revoked) => revoked.into_python(py)?.into_any(),
             Response::Alarm(response) => list(py, response.alarms)?.into_any(),
-            // this package has no such request
-            Response::Auth(_) | Response::Side(_) => py.None(),
+            // this package has no other requests
+            _ => py.None(),
         })
     }
 }

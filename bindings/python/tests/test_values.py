@@ -44,7 +44,7 @@ def responses(db: libkv.Db) -> list[Any]:
         alarms,
         db.status(),
         db.check(),
-        libkv.CheckReport(1, 2, [libkv.Problem("I1", b"k", 3, "of a test")]),
+        libkv.CheckReport(1, 2, [libkv.Problem("I1", b"k", 3, "of a test"), libkv.Problem("I8", b"", None, "of a test")]),
         db.compact(2),
     ]
 

@@ -70,6 +70,8 @@ const READ: &[&str] = &[
 ];
 /// Enumerations whose numbers C gets.
 const WRITTEN: &[&str] = &["durability", "event_kind", "alarm_kind"];
+/// Enumerations that are `#[non_exhaustive]` in Rust: 0 is a value that C does not know.
+const GROWING: &[&str] = &["durability"];
 
 /// `ffi/src/constants.rs`.
 pub fn constants(table: &Table) -> Output {
@@ -111,6 +113,9 @@ pub fn constants(table: &Table) -> Output {
                 }}
                 "
             );
+        }
+        if GROWING.contains(&name.as_str()) {
+            out += "_ => 0,";
         }
         if WRITTEN.contains(&name.as_str()) {
             _ = write!(

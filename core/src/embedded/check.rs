@@ -49,15 +49,14 @@ impl<'t> Check<'t> {
         &mut self,
         invariant: &'static str,
         key: &[u8],
-        revision: Revision,
+        revision: impl Into<Option<Revision>>,
         message: impl Into<String>,
     ) {
         if self.report.problems.len() < PROBLEMS_MAX {
             self.report.problems.push(Problem {
-                invariant,
                 key: key.to_vec(),
-                revision,
-                message: message.into(),
+                revision: revision.into(),
+                ..Problem::new(invariant, message)
             });
         }
     }
@@ -114,7 +113,7 @@ impl<'t> Check<'t> {
             let rev = match Rev::from_key(key) {
                 Ok(rev) => rev,
                 Err(error) => {
-                    self.problem("I8", key, 0, error.message());
+                    self.problem("I8", key, None, error.message());
                     continue;
                 }
             };
@@ -293,7 +292,7 @@ impl<'t> Check<'t> {
                         self.check_lease(key, &header)?;
                     }
                 }
-                Err(error) => self.problem("I8", key, 0, error.message()),
+                Err(error) => self.problem("I8", key, None, error.message()),
             }
         }
         Ok(())
@@ -327,14 +326,14 @@ impl<'t> Check<'t> {
     /// I11: each key that a lease lists is attached to it. I8: each lease can be decoded.
     fn leases(&mut self) -> Result<()> {
         if let Err(error) = entries::all(self.txn) {
-            self.problem("I8", b"", 0, error.message());
+            self.problem("I8", b"", None, error.message());
         }
         let mut cursor = self.txn.cursor(Tree::Lkey)?;
         let mut entry = cursor.seek(&[])?;
         while let Some((name, _)) = entry {
             entry = cursor.next()?;
             let Ok(lease) = codec::lease_id(name) else {
-                self.problem("I8", name, 0, "an entry of lkey has no lease id");
+                self.problem("I8", name, None, "an entry of lkey has no lease id");
                 continue;
             };
             let key = &name[codec::LEASE_ID_BYTES..];
@@ -348,7 +347,7 @@ impl<'t> Check<'t> {
                 self.problem(
                     "I11",
                     key,
-                    0,
+                    None,
                     format!("lease {lease} lists it, but it is not attached to that lease"),
                 );
             }
@@ -373,7 +372,7 @@ impl<'t> Check<'t> {
                     );
                 }
                 Ok(revision) => last = revision,
-                Err(error) => self.problem("I8", name, 0, error.message()),
+                Err(error) => self.problem("I8", name, None, error.message()),
             }
         }
         Ok(())
@@ -388,7 +387,7 @@ impl<'t> Check<'t> {
             entry = cursor.next()?;
             match codec::alarm(name) {
                 Ok(alarm) => kinds.push(alarm.kind),
-                Err(error) => self.problem("I8", name, 0, error.message()),
+                Err(error) => self.problem("I8", name, None, error.message()),
             }
         }
         match bounds(self.txn) {
@@ -398,10 +397,10 @@ impl<'t> Check<'t> {
                     bounds.alarms,
                     codec::alarm_bits(&kinds)
                 );
-                self.problem("I13", codec::meta::BOUNDS, 0, message);
+                self.problem("I13", codec::meta::BOUNDS, None, message);
             }
             Ok(_) => {}
-            Err(error) => self.problem("I8", codec::meta::BOUNDS, 0, error.message()),
+            Err(error) => self.problem("I8", codec::meta::BOUNDS, None, error.message()),
         }
         Ok(())
     }
@@ -449,11 +448,11 @@ impl<'t> Check<'t> {
         while let Some((key, bytes)) = entry {
             entry = cursor.next()?;
             if self.txn.get(Tree::Live, key)?.is_some() {
-                self.problem("I2", key, 0, "the key is in live and in dead");
+                self.problem("I2", key, None, "the key is in live and in dead");
             }
             match codec::dead(key, bytes) {
                 Ok(header) => self.names_event("dead", key, &header, &[])?,
-                Err(error) => self.problem("I8", key, 0, error.message()),
+                Err(error) => self.problem("I8", key, None, error.message()),
             }
         }
         Ok(())

@@ -55,8 +55,8 @@ use std::time::Duration;
 
 use self::commit::{Batch, Terms, Work};
 use self::lmdb::Tree;
-use self::mvcc::pairs::PairCallback;
 use self::mvcc::conditions::Conditions;
+use self::mvcc::pairs::PairCallback;
 use self::mvcc::{history, read, txn, walk};
 use self::shards::Shards;
 use self::store::Store;

@@ -97,9 +97,10 @@ impl Claimant {
         self.claim.as_ref().map_or(&[], Claim::key)
     }
 
-    /// The revision at which its key was created, for fencing; 0 while it does not hold the name.
-    pub fn revision(&self) -> Revision {
-        self.claim.as_ref().map_or(0, Claim::revision)
+    /// The revision at which its key was created, for fencing; `None` before it holds the name and
+    /// after it is given up.
+    pub fn revision(&self) -> Option<Revision> {
+        self.claim.as_ref().map(Claim::revision)
     }
 
     /// The error of a claim whose lease is lost.

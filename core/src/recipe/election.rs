@@ -122,8 +122,10 @@ impl Election {
         self.claimant.key()
     }
 
-    /// The revision at which its key was created, for fencing; 0 while it does not lead.
-    pub fn revision(&self) -> Revision {
+    /// The revision at which its key was created, for fencing; `None` before it leads and after it
+    /// resigns. A leader that lost its lease still has it, as with
+    /// [`Lock::revision`](crate::Lock::revision).
+    pub fn revision(&self) -> Option<Revision> {
         self.claimant.revision()
     }
 }

@@ -18,7 +18,7 @@ impl Db {
     /// let db = Db::open(":memory:", Options::new())?;
     /// let mut lock = db.lock("worker", 10)?;
     /// lock.acquire(None)?;
-    /// println!("fencing revision: {}", lock.revision());
+    /// println!("fencing revision: {}", lock.revision().expect("the lock is held"));
     /// lock.release()?;
     /// # Ok::<(), libkv::Error>(())
     /// ```
@@ -100,8 +100,10 @@ impl Lock {
         self.claimant.key()
     }
 
-    /// The revision at which its key was created, for fencing; 0 while it is not held.
-    pub fn revision(&self) -> Revision {
+    /// The revision at which its key was created, for fencing; `None` before it is acquired and
+    /// after it is released. A lock that was lost still has it, so that a write that compares with
+    /// it is refused.
+    pub fn revision(&self) -> Option<Revision> {
         self.claimant.revision()
     }
 }

@@ -47,6 +47,8 @@ pub enum AlarmAction {
 /// Lists, activates or disarms alarms. An active alarm stays active until it is disarmed, also
 /// after a restart. It applies to every process that writes, whichever member it names. etcd's
 /// `AlarmRequest`.
+///
+/// Build it with [`Alarm::new`] and its methods; fields may be added in a minor version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[must_use = "a request does nothing until it is run"]
 #[non_exhaustive]
@@ -93,8 +95,11 @@ pub struct AlarmMember {
 }
 
 /// The response to an [`Alarm`].
+///
+/// Fields may be added in a minor version.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct AlarmResponse {
     /// The store's revision: alarms do not change it.
     pub revision: Revision,

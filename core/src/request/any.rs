@@ -12,8 +12,11 @@ use super::side::{Side, SideResponse};
 use super::txn::{Txn, TxnResponse};
 
 /// Any request.
+///
+/// Kinds may be added in a minor version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "a request does nothing until it is run"]
+#[non_exhaustive]
 pub enum Request {
     /// A read.
     Range(Range),
@@ -38,7 +41,10 @@ pub enum Request {
 }
 
 /// The response to a [`Request`], of the same kind.
+///
+/// Kinds may be added in a minor version.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Response {
     /// The response to [`Request::Range`].
     Range(RangeResponse),

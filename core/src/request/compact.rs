@@ -3,8 +3,11 @@
 use crate::model::Revision;
 
 /// Removes history below a revision. etcd's `CompactionRequest`.
+///
+/// Build it with [`Compact::new`] and its methods; fields may be added in a minor version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[must_use = "a request does nothing until it is run"]
+#[non_exhaustive]
 pub struct Compact {
     /// The oldest revision that stays readable.
     pub revision: Revision,
@@ -35,8 +38,11 @@ impl From<Revision> for Compact {
 }
 
 /// The response to a [`Compact`].
+///
+/// Fields may be added in a minor version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct CompactResponse {
     /// The store's revision: compacting does not change it.
     pub revision: Revision,

@@ -4,8 +4,11 @@ use super::durability::Durability;
 use crate::model::{KeyRange, KeyValue, Revision};
 
 /// Deletes the keys of a range. etcd's `DeleteRangeRequest`.
+///
+/// Build it with [`Delete::new`] and its methods; fields may be added in a minor version.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[must_use = "a request does nothing until it is run"]
+#[non_exhaustive]
 pub struct Delete {
     /// The keys.
     pub range: KeyRange,
@@ -38,8 +41,11 @@ impl Delete {
 }
 
 /// The response to a [`Delete`].
+///
+/// Fields may be added in a minor version.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct DeleteResponse {
     /// The store's revision afterwards; unchanged if nothing was deleted.
     pub revision: Revision,

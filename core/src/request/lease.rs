@@ -3,8 +3,11 @@
 use crate::model::{LeaseId, Revision};
 
 /// Grants a lease. Keys can be attached to it and are deleted with it. etcd's `LeaseGrantRequest`.
+///
+/// Build it with [`LeaseGrant::new`] and its methods; fields may be added in a minor version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[must_use = "a request does nothing until it is run"]
+#[non_exhaustive]
 pub struct LeaseGrant {
     /// The time to live in seconds without a keep-alive. Smaller values are raised to the handle's
     /// `lease_ttl_min_seconds`. At most [`LEASE_TTL_MAX_SECONDS`](crate::LEASE_TTL_MAX_SECONDS).
@@ -44,8 +47,11 @@ impl From<i64> for LeaseGrant {
 }
 
 /// Revokes a lease. Its keys are deleted in one revision. etcd's `LeaseRevokeRequest`.
+///
+/// Build it with [`LeaseRevoke::new`]; fields may be added in a minor version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[must_use = "a request does nothing until it is run"]
+#[non_exhaustive]
 pub struct LeaseRevoke {
     /// The id of the lease.
     pub id: LeaseId,
@@ -65,8 +71,11 @@ impl From<LeaseId> for LeaseRevoke {
 }
 
 /// The response to a [`LeaseGrant`].
+///
+/// Fields may be added in a minor version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct LeaseGrantResponse {
     /// The store's revision: granting does not change it.
     pub revision: Revision,
@@ -77,16 +86,22 @@ pub struct LeaseGrantResponse {
 }
 
 /// The response to a [`LeaseRevoke`].
+///
+/// Fields may be added in a minor version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct LeaseRevokeResponse {
     /// The store's revision afterwards; unchanged if the lease had no keys.
     pub revision: Revision,
 }
 
 /// The response of [`crate::Db::lease_keep_alive`].
+///
+/// Fields may be added in a minor version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct LeaseKeepAliveResponse {
     /// The id of the lease.
     pub id: LeaseId,
@@ -95,8 +110,11 @@ pub struct LeaseKeepAliveResponse {
 }
 
 /// Reads the remaining time of a lease. etcd's `LeaseTimeToLiveRequest`.
+///
+/// Build it with [`LeaseTimeToLive::new`] and its methods; fields may be added in a minor version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[must_use = "a request does nothing until it is run"]
+#[non_exhaustive]
 pub struct LeaseTimeToLive {
     /// The id of the lease.
     pub id: LeaseId,
@@ -124,8 +142,11 @@ impl From<LeaseId> for LeaseTimeToLive {
 }
 
 /// The response to a [`LeaseTimeToLive`].
+///
+/// Fields may be added in a minor version.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct LeaseTimeToLiveResponse {
     /// The id of the lease.
     pub id: LeaseId,

@@ -3,9 +3,23 @@
 use super::durability::Durability;
 use crate::model::{KeyValue, LeaseId, Revision};
 
+impl Durability {
+    /// The name in other languages: `none`, `lazy`, `sync`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Durability::None => "none",
+            Durability::Lazy => "lazy",
+            Durability::Sync => "sync",
+        }
+    }
+}
+
 /// Writes one key. etcd's `PutRequest`.
+///
+/// Build it with [`Put::new`] and its methods; fields may be added in a minor version.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[must_use = "a request does nothing until it is run"]
+#[non_exhaustive]
 pub struct Put {
     /// The key, 1 to [`KEY_BYTES_MAX`](crate::KEY_BYTES_MAX) bytes.
     pub key: Vec<u8>,
@@ -65,8 +79,11 @@ impl Put {
 }
 
 /// The response to a [`Put`].
+///
+/// Fields may be added in a minor version.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct PutResponse {
     /// The store's revision after the put.
     pub revision: Revision,

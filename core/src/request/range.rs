@@ -31,8 +31,11 @@ pub enum SortTarget {
 }
 
 /// Reads the pairs of a range at one revision. etcd's `RangeRequest`.
+///
+/// Build it with [`Range::new`] and its methods; fields may be added in a minor version.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[must_use = "a request does nothing until it is run"]
+#[non_exhaustive]
 pub struct Range {
     /// The keys.
     pub range: KeyRange,
@@ -122,8 +125,11 @@ impl Range {
 }
 
 /// The response to a [`Range`].
+///
+/// Fields may be added in a minor version.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct RangeResponse {
     /// The store's current revision when the range was read, also if an older one was requested.
     pub revision: Revision,

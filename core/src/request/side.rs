@@ -8,8 +8,11 @@ use crate::model::Revision;
 ///
 /// Names are 1 to [`KEY_BYTES_MAX`](crate::KEY_BYTES_MAX) bytes. Names that begin with `time/` or
 /// `alarm/` are reserved for the engine and can only be read.
+///
+/// Kinds may be added in a minor version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "a request does nothing until it is run"]
+#[non_exhaustive]
 pub enum Side {
     /// Reads one record.
     Get {
@@ -35,8 +38,11 @@ pub enum Side {
 }
 
 /// The response to a [`Side`].
+///
+/// Fields may be added in a minor version.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct SideResponse {
     /// The store's revision: records beside the keys do not change it.
     pub revision: Revision,

@@ -8,6 +8,8 @@ use crate::model::Revision;
 ///
 /// `None` is a number that does not exist or cannot be known: a cluster does not show its files and
 /// its readers, and its user may not be allowed to read all keys.
+///
+/// Fields may be added in a minor version.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -56,6 +58,8 @@ pub struct Status {
 
 /// How long the commits of this process took in one store since it was opened, from the first page
 /// written to the last flush. See [`crate::Db::commit_times`].
+///
+/// Fields may be added in a minor version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -75,22 +79,40 @@ impl CommitTimes {
 }
 
 /// One problem that [`crate::Db::check`] found.
+///
+/// Fields may be added in a minor version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct Problem {
     /// The violated invariant, as numbered in `core/DESIGN.md`: `I2`, …
     pub invariant: &'static str,
     /// The key concerned; empty if there is none.
     pub key: Vec<u8>,
-    /// The revision concerned, or 0.
-    pub revision: Revision,
+    /// The revision concerned; `None` if there is none.
+    pub revision: Option<Revision>,
     /// A description of the problem.
     pub message: String,
 }
 
+impl Problem {
+    /// A problem without a key and a revision.
+    pub fn new(invariant: &'static str, message: impl Into<String>) -> Problem {
+        Problem {
+            invariant,
+            key: Vec::new(),
+            revision: None,
+            message: message.into(),
+        }
+    }
+}
+
 /// The result of [`crate::Db::check`].
+///
+/// Fields may be added in a minor version.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct CheckReport {
     /// The number of keys.
     pub keys: u64,

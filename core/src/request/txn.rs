@@ -35,8 +35,12 @@ pub enum Operand {
 }
 
 /// A condition of a [`Txn`] on a key, or on every key of a range.
+///
+/// Build it with [`Compare::version`] and the like, or [`Compare::new`]; fields may be added in a
+/// minor version.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[must_use = "a condition does nothing until it is added to a txn"]
+#[non_exhaustive]
 pub struct Compare {
     /// The key, or the range in which every key must satisfy the condition.
     pub range: KeyRange,
@@ -47,13 +51,18 @@ pub struct Compare {
 }
 
 impl Compare {
-    /// Compares the key's version with `version`; a missing key has version 0.
-    pub fn version(range: impl Into<KeyRange>, result: CompareResult, version: Version) -> Compare {
+    /// Compares the field that `operand` names with its value.
+    pub fn new(range: impl Into<KeyRange>, result: CompareResult, operand: Operand) -> Compare {
         Compare {
             range: range.into(),
             result,
-            operand: Operand::Version(version),
+            operand,
         }
+    }
+
+    /// Compares the key's version with `version`; a missing key has version 0.
+    pub fn version(range: impl Into<KeyRange>, result: CompareResult, version: Version) -> Compare {
+        Compare::new(range, result, Operand::Version(version))
     }
 
     /// Compares the key's `create_revision` with `revision`.
@@ -62,11 +71,7 @@ impl Compare {
         result: CompareResult,
         revision: Revision,
     ) -> Compare {
-        Compare {
-            range: range.into(),
-            result,
-            operand: Operand::CreateRevision(revision),
-        }
+        Compare::new(range, result, Operand::CreateRevision(revision))
     }
 
     /// Compares the key's `mod_revision` with `revision`.
@@ -75,11 +80,7 @@ impl Compare {
         result: CompareResult,
         revision: Revision,
     ) -> Compare {
-        Compare {
-            range: range.into(),
-            result,
-            operand: Operand::ModRevision(revision),
-        }
+        Compare::new(range, result, Operand::ModRevision(revision))
     }
 
     /// Compares the key's value with `value`, bytewise; false for a missing key.
@@ -88,20 +89,12 @@ impl Compare {
         result: CompareResult,
         value: impl Into<Vec<u8>>,
     ) -> Compare {
-        Compare {
-            range: range.into(),
-            result,
-            operand: Operand::Value(value.into()),
-        }
+        Compare::new(range, result, Operand::Value(value.into()))
     }
 
     /// Compares the key's lease with `lease`.
     pub fn lease(range: impl Into<KeyRange>, result: CompareResult, lease: LeaseId) -> Compare {
-        Compare {
-            range: range.into(),
-            result,
-            operand: Operand::Lease(lease),
-        }
+        Compare::new(range, result, Operand::Lease(lease))
     }
 }
 
@@ -132,8 +125,11 @@ into_op!(Range, Put, Delete, Txn);
 
 /// Evaluates compares, then runs one of two lists of operations, all in one revision. etcd's
 /// `TxnRequest`.
+///
+/// Build it with [`Txn::new`] and its methods; fields may be added in a minor version.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[must_use = "a request does nothing until it is run"]
+#[non_exhaustive]
 pub struct Txn {
     /// The conditions. All must hold; an empty list holds.
     pub compare: Vec<Compare>,
@@ -230,8 +226,11 @@ pub enum OpResponse {
 }
 
 /// The response to a [`Txn`].
+///
+/// Fields may be added in a minor version.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct TxnResponse {
     /// Whether the conditions held, which selects the list that ran.
     pub succeeded: bool,

@@ -3,8 +3,11 @@
 use crate::model::{Event, KeyRange, Revision};
 
 /// Follows the events of a range; see [`crate::Db::watch`]. etcd's `WatchCreateRequest`.
+///
+/// Build it with [`Watch::new`] and its methods; fields may be added in a minor version.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[must_use = "a request does nothing until it is run"]
+#[non_exhaustive]
 pub struct Watch {
     /// The keys. An empty key is taken as `\0`, as in etcd.
     pub range: KeyRange,
@@ -71,8 +74,11 @@ impl Watch {
 }
 
 /// All matching events of one revision.
+///
+/// Fields may be added in a minor version.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct WatchBatch {
     /// The revision of the events; without events, the last revision that was examined.
     pub revision: Revision,
@@ -80,9 +86,19 @@ pub struct WatchBatch {
     pub events: Vec<Event>,
 }
 
+impl WatchBatch {
+    /// The events of one revision.
+    pub fn new(revision: Revision, events: Vec<Event>) -> WatchBatch {
+        WatchBatch { revision, events }
+    }
+}
+
 /// Requests the events of a range between two revisions; see [`crate::Db::events`].
+///
+/// Build it with [`Events::new`] and its methods; fields may be added in a minor version.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[must_use = "a request does nothing until it is run"]
+#[non_exhaustive]
 pub struct Events {
     /// Only events after this revision, which must not be below the compacted one.
     pub after: Revision,
@@ -90,4 +106,27 @@ pub struct Events {
     pub upto: Revision,
     /// The keys.
     pub range: KeyRange,
+}
+
+impl Events {
+    /// All events of the range up to the current revision; [`Events::after`] is needed if the
+    /// store was compacted.
+    pub fn new(range: impl Into<KeyRange>) -> Events {
+        Events {
+            range: range.into(),
+            ..Events::default()
+        }
+    }
+
+    /// Only events after this revision.
+    pub fn after(mut self, after: Revision) -> Events {
+        self.after = after;
+        self
+    }
+
+    /// Only events up to this revision, included; 0 or negative: the current one.
+    pub fn upto(mut self, upto: Revision) -> Events {
+        self.upto = upto;
+        self
+    }
 }

@@ -129,14 +129,9 @@ fn hold(store: &str) {
     let db = open(store);
     print("ready".into());
     loop {
-        let ops = (0..2_000)
-            .map(|n| Op::Put(Put::new(format!("hold/{n}"), "x".repeat(500))))
-            .collect();
-        db.txn(Txn {
-            success: ops,
-            ..Txn::default()
-        })
-        .expect("a txn of puts");
+        let puts = (0..2_000).map(|n| Put::new(format!("hold/{n}"), "x".repeat(500)));
+        db.txn(Txn::new().and_then_all(puts))
+            .expect("a txn of puts");
     }
 }
 
@@ -169,17 +164,14 @@ fn private_kb() -> u64 {
 fn memory(store: &str) {
     let db = Db::open(store, Options::new().durability(Durability::None)).expect("the store opens");
     for group in 0..334u64 {
-        let ops = (0..900).map(|n| {
-            Op::Put(Put::new(
+        let puts = (0..900).map(|n| {
+            Put::new(
                 format!("{:06}", (group * 900 + n) * 7_919 % 300_600),
                 "v".repeat(100),
-            ))
+            )
         });
-        db.txn(Txn {
-            success: ops.collect(),
-            ..Txn::default()
-        })
-        .expect("a txn of puts");
+        db.txn(Txn::new().and_then_all(puts))
+            .expect("a txn of puts");
     }
     for start in 0..50 {
         let range = KeyRange::from_key(format!("{:06}", start * 6_000));
@@ -196,19 +188,14 @@ fn memory(store: &str) {
     db.compact(Compact::new(current).physical(true))
         .expect("compaction");
     print(private_kb().to_string());
-    let ops: Vec<Op> = (0..2_000)
-        .map(|n| Op::Put(Put::new(format!("big/{n}"), "b".repeat(100_000))))
-        .collect();
+    let puts = (0..2_000).map(|n| Put::new(format!("big/{n}"), "b".repeat(100_000)));
+    let txn = Txn::new().and_then_all(puts);
     let (done, wait) = std::sync::mpsc::channel();
     let options = Options::new().max_request_bytes(1 << 30);
     let big = Db::open(store, options).expect("another handle");
-    big.submit(
-        Request::Txn(Txn {
-            success: ops,
-            ..Txn::default()
-        }),
-        move |response| done.send(response.is_ok()).expect("the test receives"),
-    );
+    big.submit(txn, move |response| {
+        done.send(response.is_ok()).expect("the test receives")
+    });
     assert!(
         wait.recv().expect("a response"),
         "the large transaction succeeds"
@@ -414,7 +401,10 @@ fn lock(store: &str, file: &str) {
     let stop = format!("{file}.stop");
     while !fs::exists(&stop).expect("the folder exists") {
         lock.acquire(None).expect("acquired");
-        let (pid, revision) = (std::process::id(), lock.revision());
+        let (pid, revision) = (
+            std::process::id(),
+            lock.revision().expect("the lock is held"),
+        );
         // one write for the whole line: this process may be killed between two
         let mut record = |what| {
             log.write_all(format!("{what} {pid} {revision}\n").as_bytes())
@@ -440,9 +430,10 @@ fn hold_lock(store: &str) {
     let db = open(store);
     let mut lock = db.lock("name", 1).expect("a lock");
     lock.acquire(None).expect("the lock is free");
-    print(lock.revision().to_string());
+    let revision = lock.revision().expect("the lock is held");
+    print(revision.to_string());
     let _ = std::io::stdin().read_line(&mut String::new());
-    let mine = Compare::create_revision(lock.key(), CompareResult::Equal, lock.revision());
+    let mine = Compare::create_revision(lock.key(), CompareResult::Equal, revision);
     let fenced = Txn::new().when(mine).and_then(Put::new("fenced", "stale"));
     print(db.txn(fenced).expect("a txn").succeeded.to_string());
 }

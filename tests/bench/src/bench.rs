@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use libkv::{Compact, Db, Durability, KeyRange, Op, Options, Put, Range, Txn};
+use libkv::{Compact, Db, Durability, KeyRange, Options, Put, Range, Txn};
 
 use crate::raw::{Raw, Sync};
 use crate::report::{Row, time};
@@ -47,14 +47,9 @@ pub fn load(db: &Db, keys: u64, value: &[u8]) {
     let mut number = 0;
     while number < keys {
         let upto = (number + 10_000).min(keys);
-        let ops = (number..upto)
-            .map(|n| Op::Put(Put::new(key(n).as_slice(), value)))
-            .collect();
-        db.txn(Txn {
-            success: ops,
-            ..Txn::default()
-        })
-        .expect("a txn of puts");
+        let puts = (number..upto).map(|n| Put::new(key(n).as_slice(), value));
+        db.txn(Txn::new().and_then_all(puts))
+            .expect("a txn of puts");
         number = upto;
     }
 }
@@ -566,15 +561,9 @@ pub fn put_group(db: &Db, keys: impl ExactSizeIterator<Item = [u8; 16]>) {
     let mut keys: Vec<_> = keys.collect();
     keys.sort_unstable();
     keys.dedup();
-    let ops = keys
-        .into_iter()
-        .map(|key| Op::Put(Put::new(key.as_slice(), VALUE)))
-        .collect();
-    db.txn(Txn {
-        success: ops,
-        ..Txn::default()
-    })
-    .expect("a txn of puts");
+    let puts = keys.into_iter().map(|key| Put::new(key.as_slice(), VALUE));
+    db.txn(Txn::new().and_then_all(puts))
+        .expect("a txn of puts");
 }
 
 pub fn on_threads(threads: u64, work: impl Fn(u64) + std::marker::Sync) -> Duration {

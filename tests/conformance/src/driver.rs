@@ -202,7 +202,8 @@ impl Rust {
             return Ok("unlocked".into());
         }
         lock.acquire(script::WAIT_LIMIT)?;
-        Ok(script::locked(lock.key(), lock.revision()))
+        let revision = lock.revision().expect("the lock is held");
+        Ok(script::locked(lock.key(), revision))
     }
 
     fn election(&mut self, step: &Step) -> Result<String> {
@@ -224,7 +225,8 @@ impl Rust {
         Ok(match step {
             Step::Campaign(_, value) => {
                 election.campaign(value.as_slice(), script::WAIT_LIMIT)?;
-                script::leads(election.key(), election.revision())
+                let revision = election.revision().expect("it leads");
+                script::leads(election.key(), revision)
             }
             Step::Proclaim(_, value) => {
                 election.proclaim(value.as_slice())?;
@@ -289,6 +291,7 @@ fn request_through(db: &Db, request: &Request) -> Result<Response> {
         Request::Alarm(alarm) => Response::Alarm(db.alarm(alarm)?),
         Request::Auth(auth) => db.engine().call(Request::Auth(auth), None)?,
         Request::Side(side) => Response::Side(db.side(side)?),
+        other => unreachable!("no step makes {other:?}"),
     })
 }
 
@@ -314,7 +317,10 @@ fn both_ranges(db: &Db, range: Range) -> Result<RangeResponse> {
         });
     });
     let each = each
-        .map(|response| RangeResponse { kvs, ..response })
+        .map(|mut response| {
+            response.kvs = kvs;
+            response
+        })
         .map_err(|error| error.to_string());
     let response = db.range(range);
     assert_eq!(each, response.clone().map_err(|error| error.to_string()));

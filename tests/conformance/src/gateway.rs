@@ -130,29 +130,25 @@ impl Gateway {
                     "/v3/lease/grant",
                     json!({"TTL": grant.ttl_seconds, "ID": grant.id}),
                 )?;
-                let (id, ttl_seconds) = (number(&response, "ID"), number(&response, "TTL"));
-                script::granted(
-                    grant.id,
-                    &LeaseGrantResponse {
-                        revision: revision(&response),
-                        id,
-                        ttl_seconds,
-                    },
-                )
+                let mut granted = LeaseGrantResponse::default();
+                granted.revision = revision(&response);
+                granted.id = number(&response, "ID");
+                granted.ttl_seconds = number(&response, "TTL");
+                script::granted(grant.id, &granted)
             }
             Step::Request(Request::LeaseRevoke(revoke)) => {
                 let response = self.call("/v3/lease/revoke", json!({"ID": revoke.id}))?;
-                script::response(&Response::LeaseRevoke(LeaseRevokeResponse {
-                    revision: revision(&response),
-                }))
+                let mut revoked = LeaseRevokeResponse::default();
+                revoked.revision = revision(&response);
+                script::response(&Response::LeaseRevoke(revoked))
             }
             Step::KeepAlive(id) => {
                 let response = self.call("/v3/lease/keepalive", json!({"ID": id}))?;
-                let kept = response.get("result").cloned().unwrap_or(Value::Null);
-                script::kept(&LeaseKeepAliveResponse {
-                    id: number(&kept, "ID"),
-                    ttl_seconds: number(&kept, "TTL"),
-                })
+                let result = response.get("result").cloned().unwrap_or(Value::Null);
+                let mut kept = LeaseKeepAliveResponse::default();
+                kept.id = number(&result, "ID");
+                kept.ttl_seconds = number(&result, "TTL");
+                script::kept(&kept)
             }
             Step::TimeToLive(id, keys) => {
                 let response =
@@ -162,12 +158,12 @@ impl Gateway {
                         .decode(key.as_str().unwrap_or(""))
                         .expect("base64")
                 };
-                script::time_to_live(&LeaseTimeToLiveResponse {
-                    id: number(&response, "ID"),
-                    ttl_seconds: number(&response, "TTL"),
-                    granted_ttl_seconds: number(&response, "grantedTTL"),
-                    keys: list(&response, "keys").map(decode).collect(),
-                })
+                let mut left = LeaseTimeToLiveResponse::default();
+                left.id = number(&response, "ID");
+                left.ttl_seconds = number(&response, "TTL");
+                left.granted_ttl_seconds = number(&response, "grantedTTL");
+                left.keys = list(&response, "keys").map(decode).collect();
+                script::time_to_live(&left)
             }
             _ => {
                 let response = self.call("/v3/lease/leases", json!({}))?;
@@ -359,9 +355,11 @@ impl Gateway {
                 script::response(&Response::Delete(delete_result(&response)))
             }
             (_, Request::Txn(_)) => script::response(&Response::Txn(txn_result(&response))),
-            (_, Request::Compact(_)) => script::response(&Response::Compact(CompactResponse {
-                revision: revision(&response),
-            })),
+            (_, Request::Compact(_)) => {
+                let mut compacted = CompactResponse::default();
+                compacted.revision = revision(&response);
+                script::response(&Response::Compact(compacted))
+            }
             _ => return None,
         })
     }
@@ -417,10 +415,9 @@ impl WatchConnection {
                 .filter(|batch| batch.revision == event.kv.mod_revision)
             {
                 Some(batch) => batch.events.push(event),
-                None => self.batches.push_back(WatchBatch {
-                    revision: event.kv.mod_revision,
-                    events: vec![event],
-                }),
+                None => self
+                    .batches
+                    .push_back(WatchBatch::new(event.kv.mod_revision, vec![event])),
             }
         }
         Ok(())
@@ -615,27 +612,27 @@ fn list<'v>(value: &'v Value, name: &str) -> impl Iterator<Item = &'v Value> {
 }
 
 fn range_result(value: &Value) -> RangeResponse {
-    RangeResponse {
-        revision: revision(value),
-        kvs: list(value, "kvs").map(kv).collect(),
-        count: number(value, "count"),
-        more: flag(value, "more"),
-    }
+    let mut range = RangeResponse::default();
+    range.revision = revision(value);
+    range.kvs = list(value, "kvs").map(kv).collect();
+    range.count = number(value, "count");
+    range.more = flag(value, "more");
+    range
 }
 
 fn put_result(value: &Value) -> PutResponse {
-    PutResponse {
-        revision: revision(value),
-        prev_kv: value.get("prev_kv").map(kv),
-    }
+    let mut put = PutResponse::default();
+    put.revision = revision(value);
+    put.prev_kv = value.get("prev_kv").map(kv);
+    put
 }
 
 fn delete_result(value: &Value) -> DeleteResponse {
-    DeleteResponse {
-        revision: revision(value),
-        deleted: number(value, "deleted"),
-        prev_kvs: list(value, "prev_kvs").map(kv).collect(),
-    }
+    let mut delete = DeleteResponse::default();
+    delete.revision = revision(value);
+    delete.deleted = number(value, "deleted");
+    delete.prev_kvs = list(value, "prev_kvs").map(kv).collect();
+    delete
 }
 
 fn txn_result(value: &Value) -> TxnResponse {
@@ -652,9 +649,9 @@ fn txn_result(value: &Value) -> TxnResponse {
             ))
         }
     };
-    TxnResponse {
-        succeeded: flag(value, "succeeded"),
-        revision: revision(value),
-        responses: list(value, "responses").map(response).collect(),
-    }
+    let mut txn = TxnResponse::default();
+    txn.succeeded = flag(value, "succeeded");
+    txn.revision = revision(value);
+    txn.responses = list(value, "responses").map(response).collect();
+    txn
 }

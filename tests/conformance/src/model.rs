@@ -174,9 +174,7 @@ impl Model {
             Request::Compact(compact) => self.compact(compact.revision),
             Request::LeaseGrant(grant) => self.grant(grant, false).map(Response::LeaseGrant),
             Request::LeaseRevoke(revoke) => self.revoke(revoke.id).map(Response::LeaseRevoke),
-            Request::Alarm(_) | Request::Auth(_) | Request::Side(_) => {
-                refuse(Code::Unsupported, "no such step")
-            }
+            _ => refuse(Code::Unsupported, "no such step"),
         }
     }
 
@@ -231,12 +229,10 @@ impl Model {
         if let ReadAt::Revision(at) = read_at {
             self.note_history(&request.range, at);
         }
+        let mut response = RangeResponse::default();
+        (response.revision, response.count) = (revision, count);
         if request.count_only {
-            return RangeResponse {
-                revision,
-                count,
-                ..RangeResponse::default()
-            };
+            return response;
         }
         kvs.retain(|kv| {
             let within =
@@ -261,19 +257,15 @@ impl Model {
         if request.sort_order == SortOrder::Descend {
             descend(&mut kvs, request.sort_target);
         }
-        let more = request.limit > 0 && kvs.len() as i64 > request.limit;
-        if more {
+        response.more = request.limit > 0 && kvs.len() as i64 > request.limit;
+        if response.more {
             kvs.truncate(request.limit as usize);
         }
         if request.keys_only {
             kvs.iter_mut().for_each(|kv| kv.value.clear());
         }
-        RangeResponse {
-            revision,
-            kvs,
-            count,
-            more,
-        }
+        response.kvs = kvs;
+        response
     }
 
     /// Counts the kinds of historical reads in a script.
@@ -441,13 +433,12 @@ impl Model {
         if put_again {
             self.reach("deleted key put again");
         }
-        let prev_kv = old
+        let mut response = PutResponse::default();
+        response.revision = main;
+        response.prev_kv = old
             .filter(|_| put.prev_kv)
             .map(|(main, pair)| kv(&put.key, main, &pair));
-        PutResponse {
-            revision: main,
-            prev_kv,
-        }
+        response
     }
 
     fn delete(&mut self, delete: &Delete, main: Revision, sub: &mut u32) -> DeleteResponse {
@@ -461,13 +452,13 @@ impl Model {
             });
             *sub += 1;
         }
-        let revision = if *sub > 0 { main } else { main - 1 };
-        let deleted = gone.len() as i64;
-        DeleteResponse {
-            revision,
-            deleted,
-            prev_kvs: if delete.prev_kv { gone } else { Vec::new() },
+        let mut response = DeleteResponse::default();
+        response.revision = if *sub > 0 { main } else { main - 1 };
+        response.deleted = gone.len() as i64;
+        if delete.prev_kv {
+            response.prev_kvs = gone;
         }
+        response
     }
 
     fn compact(&mut self, revision: Revision) -> Result<Response> {
@@ -486,9 +477,9 @@ impl Model {
         self.end_compacted_watchers(revision);
         self.compacted = revision;
         self.reach("compaction");
-        Ok(Response::Compact(CompactResponse {
-            revision: self.revision,
-        }))
+        let mut response = CompactResponse::default();
+        response.revision = self.revision;
+        Ok(Response::Compact(response))
     }
 
     // ----- txns
@@ -588,9 +579,11 @@ impl Model {
         main: Revision,
         sub: &mut u32,
     ) -> Result<TxnResponse> {
-        let mut responses = Vec::new();
+        // its revision stays 0, as in etcd
+        let mut response = TxnResponse::default();
+        response.succeeded = taken.succeeded;
         for (op, nested) in &taken.ops {
-            responses.push(match (op, nested) {
+            response.responses.push(match (op, nested) {
                 (Op::Range(range), _) => {
                     let read_at = self.readable_in_txn(range.revision)?;
                     let revision = if *sub > 0 { main } else { main - 1 };
@@ -608,11 +601,7 @@ impl Model {
                 (Op::Txn(_), None) => unreachable!("a nested txn was taken with its own list"),
             });
         }
-        Ok(TxnResponse {
-            succeeded: taken.succeeded,
-            revision: 0,
-            responses,
-        })
+        Ok(response)
     }
 
     fn holds(&self, compare: &Compare) -> bool {
@@ -631,8 +620,6 @@ impl Model {
             Request::Range(range) => not_empty(&range.range.key),
             Request::Put(put) => valid_put(put),
             Request::Delete(delete) => not_empty(&delete.range.key),
-            Request::Compact(_) | Request::LeaseGrant(_) | Request::LeaseRevoke(_) => Ok(()),
-            Request::Alarm(_) | Request::Auth(_) | Request::Side(_) => Ok(()),
             Request::Txn(txn) => {
                 let most = if self.etcd_limits { 128 } else { 100_000 };
                 self.valid_level(txn, most)?;
@@ -642,6 +629,7 @@ impl Model {
                 }
                 duplicate.map(drop)
             }
+            _ => Ok(()),
         }
     }
 

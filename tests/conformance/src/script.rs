@@ -213,17 +213,14 @@ impl<'t> Tokens<'t> {
     fn lease(&mut self) -> Parsed<Step> {
         Ok(match self.word()? {
             "lease_grant" => {
-                let mut grant = LeaseGrant {
-                    ttl_seconds: self.number()?,
-                    ..LeaseGrant::default()
-                };
+                let mut grant = LeaseGrant::new(self.number()?);
                 self.options(|name, value| match name {
                     "id" => set(&mut grant.id, value),
                     other => Err(format!("{other} is not an option of lease_grant")),
                 })?;
                 Step::Request(grant.into())
             }
-            "lease_revoke" => Step::Request(LeaseRevoke { id: self.number()? }.into()),
+            "lease_revoke" => Step::Request(LeaseRevoke::new(self.number()?).into()),
             "keep_alive" => Step::KeepAlive(self.number()?),
             _ => {
                 let (id, mut keys) = (self.number()?, false);
@@ -380,11 +377,7 @@ impl<'t> Tokens<'t> {
             "lease" => Operand::Lease(self.number()?),
             other => return Err(format!("{other} is not a compare target")),
         };
-        Ok(Compare {
-            range: self.range()?,
-            result,
-            operand,
-        })
+        Ok(Compare::new(self.range()?, result, operand))
     }
 }
 
@@ -486,7 +479,7 @@ pub fn response(response: &Response) -> String {
         Response::LeaseRevoke(revoked) => format!("revoked {}", revoked.revision),
         Response::Alarm(response) => alarms(&response.alarms),
         Response::Auth(response) => format!("auth {}", response.revision),
-        Response::Side(response) => format!("side {:?} {}", response.records, response.written),
+        other => format!("{other:?}"),
     }
 }
 

@@ -172,10 +172,7 @@ fn compare(db: &Db, who: (&str, &str), lines: &str, seed: u64) -> usize {
         }
         if event.kv.mod_revision != batch.revision {
             should.extend((!batch.events.is_empty()).then(|| line_of(&batch)));
-            batch = WatchBatch {
-                revision: event.kv.mod_revision,
-                events: Vec::new(),
-            };
+            batch = WatchBatch::new(event.kv.mod_revision, Vec::new());
         }
         count += 1;
         batch.events.push(event);

@@ -12,7 +12,7 @@ use crate::target::Access;
 const HELP: &str = "\
 Reads the complete store with its history, and verifies every invariant of the design. Writers
 are not blocked. Prints one line for each problem: the number of the invariant in core/DESIGN.md,
-the key, the revision, a description.
+the key, the revision (- if it concerns none), a description.
 
 Examples:
   kv check
@@ -37,7 +37,8 @@ struct ProblemJson<'a> {
     invariant: &'static str,
     #[serde(flatten)]
     key: Key<'a>,
-    revision: i64,
+    /// `null` if it concerns none.
+    revision: Option<i64>,
     message: &'a str,
 }
 
@@ -48,6 +49,7 @@ impl<'a> From<&'a Problem> for ProblemJson<'a> {
             ref key,
             revision,
             ref message,
+            ..
         } = *problem;
         ProblemJson {
             invariant,
@@ -79,7 +81,8 @@ impl Check {
                 out.ink(Ink::Bad, problem.invariant)?;
                 out.bytes(b"\t")?;
                 out.key_inline(&problem.key)?;
-                out.line(format!("\t{}\t{}", problem.revision, problem.message))?;
+                let revision = problem.revision.map_or("-".into(), |n| n.to_string());
+                out.line(format!("\t{revision}\t{}", problem.message))?;
             }
             let found = match report.problems.len() as u64 {
                 0 => "no problem".into(),

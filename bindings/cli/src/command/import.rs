@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
 use libkv::{
-    Code, Compare, CompareResult, Db, Error, KeyValue, Lease, LeaseGrant, LeaseId, Op, OpResponse,
-    Put, Range, Txn,
+    Code, Compare, CompareResult, Db, Error, KeyValue, Lease, LeaseGrant, LeaseId, OpResponse, Put,
+    Range, Txn,
 };
 use serde::Serialize;
 
@@ -391,11 +391,8 @@ impl Work<'_> {
 
     /// The pairs of the target with the keys of a batch.
     fn look_up(&self, batch: &[KeyValue]) -> Result<Vec<Option<KeyValue>>> {
-        let reads = batch.iter().map(|kv| Op::from(Range::new(&kv.key[..])));
-        let response = self.db.txn(Txn {
-            success: reads.collect(),
-            ..Txn::new()
-        })?;
+        let reads = batch.iter().map(|kv| Range::new(&kv.key[..]));
+        let response = self.db.txn(Txn::new().and_then_all(reads))?;
         Ok(response
             .responses
             .into_iter()

@@ -378,23 +378,19 @@ impl Serve {
             0 => QUOTA_BYTES,
             bytes => bytes.max(0),
         };
-        let options = Options::new()
+        let mut options = Options::new()
             .limits(LimitsPreset::Etcd)
             .max_request_bytes(limits.max_request_bytes)
             .max_txn_ops(limits.max_txn_ops)
             .max_bytes(quota_bytes as u64);
-        let auto_compaction = retention(
+        options.auto_compaction = retention(
             limits.auto_compaction_mode,
             &limits.auto_compaction_retention,
         )
         .map_err(|why| Failure::usage(format!("--auto-compaction-retention: {why}")))?;
-        let durability = limits.unsafe_no_fsync.then_some(Durability::None);
-        Ok(Options {
-            auto_compaction,
-            durability,
-            busy_timeout_ms: context.global.target.busy_timeout,
-            ..options
-        })
+        options.durability = limits.unsafe_no_fsync.then_some(Durability::None);
+        options.busy_timeout_ms = context.global.target.busy_timeout;
+        Ok(options)
     }
 
     fn serve_options(&self, log: Log) -> libkv_etcd::Serve {
@@ -410,7 +406,8 @@ impl Serve {
                 Level::Debug => LogLevel::Debug,
                 Level::Info => LogLevel::Info,
                 Level::Warn => LogLevel::Warn,
-                Level::Error => LogLevel::Error,
+                // a level that this program does not know is not hidden
+                _ => LogLevel::Error,
             };
             log.line(level, line);
         })

@@ -84,7 +84,7 @@ fn json<'a>(target: &'a str, status: &'a libkv::Status, trouble: Vec<String>) ->
         bytes_on_disk: status.bytes_on_disk,
         bytes_in_use: status.bytes_in_use,
         max_bytes: status.max_bytes,
-        durability: status.durability.map(durability),
+        durability: status.durability.map(Durability::name),
         readers: status.readers,
         watchers: status.watchers,
         oldest_reader: status.oldest_reader,
@@ -96,14 +96,6 @@ fn json<'a>(target: &'a str, status: &'a libkv::Status, trouble: Vec<String>) ->
         poisoned: status.poisoned,
         removed: status.removed,
         trouble,
-    }
-}
-
-fn durability(durability: Durability) -> &'static str {
-    match durability {
-        Durability::None => "none",
-        Durability::Lazy => "lazy",
-        Durability::Sync => "sync",
     }
 }
 
@@ -148,7 +140,7 @@ fn show(
         row("readers", readers.to_string())?;
     }
     if let (Some(kind), false) = (status.durability, remote) {
-        row("durability", durability(kind).into())?;
+        row("durability", kind.name().into())?;
     }
     if let (Some(format), Some(lmdb)) = (status.format_version, &status.lmdb_version) {
         row("format", format!("{format}, LMDB {lmdb}"))?;

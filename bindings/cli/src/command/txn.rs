@@ -98,12 +98,11 @@ impl Lines<'_> {
 fn read(input: &mut dyn BufRead, prompts: bool) -> Result<libkv::Txn> {
     let mut lines = Lines { input, number: 0 };
     let prompt = |text| prompts.then_some(text);
-    Ok(libkv::Txn {
-        compare: lines.block(prompt("compares (an empty line ends them):"), parse_compare)?,
-        success: lines.block(prompt("success requests (get, put, del):"), parse_op)?,
-        failure: lines.block(prompt("failure requests (get, put, del):"), parse_op)?,
-        durability: None,
-    })
+    let mut txn = libkv::Txn::new();
+    txn.compare = lines.block(prompt("compares (an empty line ends them):"), parse_compare)?;
+    txn.success = lines.block(prompt("success requests (get, put, del):"), parse_op)?;
+    txn.failure = lines.block(prompt("failure requests (get, put, del):"), parse_op)?;
+    Ok(txn)
 }
 
 /// Reads `mod("key") > "0"`.

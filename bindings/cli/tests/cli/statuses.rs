@@ -155,6 +155,7 @@ fn damaged_store_has_its_problems_listed() {
             .open(&place.path("store"))
             .expect("LMDB's files");
         let log = env.open_db(Some("log")).expect("the tree log");
+        let keys_of_leases = env.open_db(Some("lkey")).expect("the tree lkey");
         let mut txn = env.begin_rw_txn().expect("no other writer");
         let first = txn
             .open_ro_cursor(log)
@@ -165,6 +166,9 @@ fn damaged_store_has_its_problems_listed() {
             .expect("the entry exists");
         let key = first.0.to_vec();
         txn.del(log, &key, None).expect("the entry exists");
+        // and lists a key of no lease
+        let flags = lmdb::WriteFlags::empty();
+        txn.put(keys_of_leases, b"x", b"", flags).expect("room");
         txn.commit().expect("room");
     }
     let ran = place.kv("check");
@@ -187,4 +191,10 @@ fn damaged_store_has_its_problems_listed() {
             .is_some_and(|name| name.starts_with('I')),
         "{problems}"
     );
+    let without_revision = |problem: &serde_json::Value| {
+        problem["key"] == "x" && problem.get("revision") == Some(&serde_json::Value::Null)
+    };
+    let problems = problems.as_array().expect("a list");
+    assert!(problems.iter().any(without_revision), "{problems:?}");
+    assert!(printed.contains("I8\tx\t-\t"), "{printed}");
 }

@@ -331,13 +331,8 @@ fn export_that_was_interrupted_continues_to_the_same_bytes() {
 fn import_that_was_killed_can_be_repeated() {
     let place = Place::new();
     let db = Db::open(place.path("store"), Options::new()).expect("a store");
-    let many = libkv::Txn {
-        success: (0..2_000)
-            .map(|n| Put::new(format!("key{n:04}"), format!("value{n}")).into())
-            .collect(),
-        ..libkv::Txn::new()
-    };
-    db.txn(many).expect("room");
+    let many = (0..2_000).map(|n| Put::new(format!("key{n:04}"), format!("value{n}")));
+    db.txn(libkv::Txn::new().and_then_all(many)).expect("room");
     place.kv("export file").ok();
     let file = std::fs::read(place.path("file")).expect("it is there");
     let mut command = place.command(["-s", "other", "import", "-"]);

@@ -47,6 +47,7 @@ pub(crate) async fn events(cluster: Arc<Cluster>, request: Events) -> Result<Eve
         after,
         upto,
         range: keys,
+        ..
     } = request;
     check_key(&keys.key)?;
     let after = after.max(0);
@@ -237,11 +238,7 @@ pub(crate) async fn history(cluster: Arc<Cluster>, key: Vec<u8>, limit: i64) -> 
         });
     }
     let upto = current_revision(&cluster).await?;
-    let mut request = Events {
-        after: compacted,
-        upto,
-        range: KeyRange::key(key),
-    };
+    let mut request = Events::new(KeyRange::key(key)).after(compacted).upto(upto);
     while request.after < upto {
         let page = self::events(cluster.clone(), request.clone()).await?;
         page.events.into_iter().for_each(&mut keep);

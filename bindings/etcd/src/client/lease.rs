@@ -375,8 +375,8 @@ pub(crate) async fn keep_alive(
         Call::new(cluster.clone(), Effect::Reads, Arc::default())
             .run(PATH, pb::LeaseKeepAliveRequest { id })
             .await?;
-    Ok(LeaseKeepAliveResponse {
-        id: response.id,
-        ttl_seconds: response.ttl,
-    })
+    let mut kept = LeaseKeepAliveResponse::default();
+    kept.id = response.id;
+    kept.ttl_seconds = response.ttl;
+    Ok(kept)
 }

@@ -370,14 +370,13 @@ impl Engine for ClusterEngine {
         };
         let response: pb::LeaseTimeToLiveResponse =
             self.read_call("/etcdserverpb.Lease/LeaseTimeToLive", message)?;
-        let mut keys: Vec<Vec<u8>> = response.keys.into_iter().map(Into::into).collect();
-        keys.sort_unstable();
-        Ok(LeaseTimeToLiveResponse {
-            id: response.id,
-            ttl_seconds: response.ttl,
-            granted_ttl_seconds: response.granted_ttl,
-            keys,
-        })
+        let mut left = LeaseTimeToLiveResponse::default();
+        left.id = response.id;
+        left.ttl_seconds = response.ttl;
+        left.granted_ttl_seconds = response.granted_ttl;
+        left.keys = response.keys.into_iter().map(Into::into).collect();
+        left.keys.sort_unstable();
+        Ok(left)
     }
 
     fn lease_list(&self) -> Result<Vec<LeaseId>> {

@@ -52,6 +52,8 @@ pub(crate) fn effect(request: &Request) -> Effect {
         Request::Auth(auth) if auth.is_read() => return Effect::Reads,
         Request::Alarm(_) => "alarm_list shows it".into(),
         Request::Auth(_) => "auth_status, user_get and role_get show it".into(),
+        // it is not sent
+        _ => return Effect::Reads,
     };
     Effect::Writes(find_out)
 }
@@ -130,7 +132,7 @@ pub(crate) async fn run(
 pub(crate) fn revoke(cluster: &Arc<Cluster>, id: LeaseId) {
     cluster.runtime.spawn(run(
         cluster.clone(),
-        LeaseRevoke { id }.into(),
+        LeaseRevoke::new(id).into(),
         Arc::default(),
     ));
 }
@@ -178,9 +180,9 @@ async fn send(call: Call, request: Request) -> Result<Response> {
             let message = pb::CompactionRequest { revision, physical };
             let response: pb::CompactionResponse =
                 call.run("/etcdserverpb.KV/Compact", message).await?;
-            Response::Compact(CompactResponse {
-                revision: convert::revision_in(&response.header),
-            })
+            let mut compacted = CompactResponse::default();
+            compacted.revision = convert::revision_in(&response.header);
+            Response::Compact(compacted)
         }
         Request::LeaseGrant(LeaseGrant {
             ttl_seconds, id, ..
@@ -191,20 +193,19 @@ async fn send(call: Call, request: Request) -> Result<Response> {
             };
             let response: pb::LeaseGrantResponse =
                 call.run("/etcdserverpb.Lease/LeaseGrant", message).await?;
-            let revision = convert::revision_in(&response.header);
-            Response::LeaseGrant(LeaseGrantResponse {
-                revision,
-                id: response.id,
-                ttl_seconds: response.ttl,
-            })
+            let mut granted = LeaseGrantResponse::default();
+            granted.revision = convert::revision_in(&response.header);
+            granted.id = response.id;
+            granted.ttl_seconds = response.ttl;
+            Response::LeaseGrant(granted)
         }
-        Request::LeaseRevoke(LeaseRevoke { id }) => {
+        Request::LeaseRevoke(LeaseRevoke { id, .. }) => {
             let message = pb::LeaseRevokeRequest { id };
             let response: pb::LeaseRevokeResponse =
                 call.run("/etcdserverpb.Lease/LeaseRevoke", message).await?;
-            Response::LeaseRevoke(LeaseRevokeResponse {
-                revision: convert::revision_in(&response.header),
-            })
+            let mut revoked = LeaseRevokeResponse::default();
+            revoked.revision = convert::revision_in(&response.header);
+            Response::LeaseRevoke(revoked)
         }
         Request::Alarm(alarm) => {
             let response = call
@@ -217,6 +218,12 @@ async fn send(call: Call, request: Request) -> Result<Response> {
             return Err(Error::new(
                 Code::Unsupported,
                 "a cluster keeps no records beside its keys",
+            ));
+        }
+        _ => {
+            return Err(Error::new(
+                Code::Unsupported,
+                "a cluster does not have this request",
             ));
         }
     })
@@ -242,7 +249,6 @@ fn alarm_out(alarm: Alarm) -> pb::AlarmRequest {
 }
 
 fn alarm_in(response: pb::AlarmResponse) -> AlarmResponse {
-    let revision = convert::revision_in(&response.header);
     let known = |alarm: pb::AlarmMember| {
         let kind = match alarm.alarm() {
             pb::AlarmType::None => return None,
@@ -256,7 +262,10 @@ fn alarm_in(response: pb::AlarmResponse) -> AlarmResponse {
     };
     let mut alarms: Vec<AlarmMember> = response.alarms.into_iter().filter_map(known).collect();
     alarms.sort_by_key(|alarm| (alarm.kind, alarm.member));
-    AlarmResponse { revision, alarms }
+    let mut found = AlarmResponse::default();
+    found.revision = convert::revision_in(&response.header);
+    found.alarms = alarms;
+    found
 }
 
 /// The same error with the details that etcd leaves out.

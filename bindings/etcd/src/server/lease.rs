@@ -44,7 +44,7 @@ impl lease_server::Lease for Lease {
         request: Request<pb::LeaseRevokeRequest>,
     ) -> ServiceResult<pb::LeaseRevokeResponse> {
         let id = request.get_ref().id;
-        let revoke = LeaseRevoke { id };
+        let revoke = LeaseRevoke::new(id);
         let libkv::Response::LeaseRevoke(revoked) = self.0.call(caller(&request), revoke).await?
         else {
             return Err(convert::wrong_response());

@@ -47,8 +47,9 @@ impl Default for ConnectionSettings {
 /// Receives the lines of the log.
 pub(crate) type Log = Arc<dyn Fn(Level, &str) + Send + Sync>;
 
-/// How important a line of the log is.
+/// How important a line of the log is. Levels may be added in a minor version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Level {
     /// Single connections and requests.
     Debug,

@@ -204,13 +204,11 @@ impl Listener {
             let message = "a cluster cannot be served: clients can connect to it directly";
             return Err(Error::new(Code::Unsupported, message));
         };
-        let limits = Limits {
-            max_request_bytes: options
-                .max_request_bytes
-                .unwrap_or(of_handle.max_request_bytes),
-            max_txn_ops: options.max_txn_ops.unwrap_or(of_handle.max_txn_ops),
-            ..of_handle
-        };
+        let mut limits = of_handle;
+        limits.max_request_bytes = options
+            .max_request_bytes
+            .unwrap_or(limits.max_request_bytes);
+        limits.max_txn_ops = options.max_txn_ops.unwrap_or(limits.max_txn_ops);
         let status = db.status()?;
         if options.refresh_leases {
             for id in db.lease_list()? {

@@ -300,10 +300,7 @@ fn lease_that_is_granted_too_late_is_revoked() {
         cluster.proxy.set_holds_responses(true);
         let db = cluster.db.clone();
         let code = in_time("grant", move || {
-            let grant = LeaseGrant {
-                ttl_seconds: 3_600,
-                ..LeaseGrant::default()
-            };
+            let grant = LeaseGrant::new(3_600);
             let granted = match limited {
                 true => db
                     .until(Instant::now() + SHORT)

@@ -111,13 +111,8 @@ fn response_that_is_lost_is_an_unknown_outcome() {
         Delete::new("none").into(),
         Txn::new().and_then(Put::new("key", "2")).into(),
         Compact::new(2).into(),
-        LeaseGrant {
-            ttl_seconds: 60,
-            id: 7,
-            end_with_process: false,
-        }
-        .into(),
-        LeaseRevoke { id: 7 }.into(),
+        LeaseGrant::new(60).id(7).into(),
+        LeaseRevoke::new(7).into(),
     ] {
         // the previous connection was lost: a read proves that there is a new one
         proxy.set_loses_responses(false);

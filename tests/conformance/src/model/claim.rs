@@ -9,10 +9,7 @@ use crate::script::{self, CLAIM_TTL_SECONDS, Step};
 
 impl Model {
     fn acquire(&mut self, name: &[u8], value: &[u8]) -> Result<HeldClaim> {
-        let grant = LeaseGrant {
-            ttl_seconds: CLAIM_TTL_SECONDS,
-            ..LeaseGrant::default()
-        };
+        let grant = LeaseGrant::new(CLAIM_TTL_SECONDS);
         let lease = self.grant(&grant, true)?.id;
         let key = [name, b"/", format!("{lease:x}").as_bytes()].concat();
         let revision = self.revision + 1;

@@ -48,11 +48,11 @@ impl Model {
             Some(place) => *place = Some(id),
             None => self.leases.places.push(Some(id)),
         }
-        Ok(LeaseGrantResponse {
-            revision: self.revision,
-            id,
-            ttl_seconds: granted,
-        })
+        let mut response = LeaseGrantResponse::default();
+        response.revision = self.revision;
+        response.id = id;
+        response.ttl_seconds = granted;
+        Ok(response)
     }
 
     fn leased_keys(&self, id: LeaseId) -> Vec<Vec<u8>> {
@@ -79,46 +79,41 @@ impl Model {
             self.reach("lease with several keys ended");
         }
         self.revision += i64::from(sub > 0);
-        Ok(LeaseRevokeResponse {
-            revision: self.revision,
-        })
+        let mut response = LeaseRevokeResponse::default();
+        response.revision = self.revision;
+        Ok(response)
     }
 
     pub(super) fn keep_alive(&mut self, id: LeaseId) -> LeaseKeepAliveResponse {
+        let mut response = LeaseKeepAliveResponse::default();
+        response.id = id;
         let now = self.leases.now;
         let Some(lease) = self.leases.by_id.get_mut(&id) else {
             self.reach("keep-alive of a missing lease");
-            return LeaseKeepAliveResponse { id, ttl_seconds: 0 };
+            return response;
         };
         let gained = now + lease.granted - lease.deadline;
         lease.deadline = now + lease.granted;
-        let ttl_seconds = lease.granted;
+        response.ttl_seconds = lease.granted;
         if gained > 0 {
             self.reach("lease kept alive");
         }
-        LeaseKeepAliveResponse { id, ttl_seconds }
+        response
     }
 
     pub(super) fn time_to_live(&self, id: LeaseId, keys: bool) -> LeaseTimeToLiveResponse {
+        let mut response = LeaseTimeToLiveResponse::default();
+        response.id = id;
         let Some(lease) = self.leases.by_id.get(&id) else {
-            return LeaseTimeToLiveResponse {
-                id,
-                ttl_seconds: -1,
-                ..LeaseTimeToLiveResponse::default()
-            };
+            response.ttl_seconds = -1;
+            return response;
         };
-        let keys = if keys {
-            self.leased_keys(id)
-        } else {
-            Vec::new()
-        };
-        let ttl_seconds = lease.deadline - self.leases.now;
-        LeaseTimeToLiveResponse {
-            id,
-            ttl_seconds,
-            granted_ttl_seconds: lease.granted,
-            keys,
+        response.ttl_seconds = lease.deadline - self.leases.now;
+        response.granted_ttl_seconds = lease.granted;
+        if keys {
+            response.keys = self.leased_keys(id);
         }
+        response
     }
 
     pub(super) fn lease_list(&self) -> String {

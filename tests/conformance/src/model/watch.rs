@@ -100,7 +100,7 @@ impl Model {
             .deliverable(&watcher.watch, watcher.next, compacted)
             .into_iter()
             .next();
-        first.map(|(revision, events)| WatchBatch { revision, events })
+        first.map(|(revision, events)| WatchBatch::new(revision, events))
     }
 
     /// Takes a watcher's next batch, or returns why it has ended.
@@ -117,10 +117,7 @@ impl Model {
                 watcher.next = batch.revision + 1;
                 batch
             }
-            None if watcher.report => WatchBatch {
-                revision: self.revision,
-                events: Vec::new(),
-            },
+            None if watcher.report => WatchBatch::new(self.revision, Vec::new()),
             None => {
                 watcher.next = watcher.next.max(self.revision + 1);
                 return Ok(None);

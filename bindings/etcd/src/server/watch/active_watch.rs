@@ -111,6 +111,7 @@ impl ActiveWatch {
         let WatchBatch {
             revision,
             mut events,
+            ..
         } = batch;
         if events.is_empty() {
             return Ok(WatchOutput::Progress(revision));

@@ -135,8 +135,8 @@ class Lock:
         return self._claim.key
 
     @property
-    def revision(self) -> int:
-        """The revision at which its key was created, for fencing; 0 while it is not held."""
+    def revision(self) -> int | None:
+        """Its key's create_revision, for fencing; None before it is acquired and after it is released."""
         return self._claim.revision
 
     async def __aenter__(self) -> Self:
@@ -207,8 +207,8 @@ class Election:
         return self._claim.key
 
     @property
-    def revision(self) -> int:
-        """The revision at which its key was created, for fencing; 0 while it does not lead."""
+    def revision(self) -> int | None:
+        """Its key's create_revision, for fencing; None before it leads and after it resigns."""
         return self._claim.revision
 
     async def __aenter__(self) -> Self:
