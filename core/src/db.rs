@@ -1,7 +1,10 @@
 //! [`Db`]: one method for each request, for any [`Engine`].
 //!
 //! Handles and loops on top of the requests (`watch`, `scan`, `lock`, `transact`, …) are in
-//! `recipe`: each file there adds its own methods to `Db`. `Db::open` is in `embedded`.
+//! `recipe`: each file there adds its own methods to `Db`. `members` has those about the members of a
+//! cluster. `Db::open` is in `embedded`.
+
+mod members;
 
 use std::fmt;
 use std::sync::Arc;

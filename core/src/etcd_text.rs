@@ -12,6 +12,7 @@ macro_rules! texts {
 }
 
 texts! {
+    BAD_TRANSFEREE "bad leader transferee"
     COMPACTED "mvcc: required revision has been compacted"
     CORRUPT "corrupt cluster"
     DUPLICATE_KEY "duplicate key given in txn request"

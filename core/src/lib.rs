@@ -40,6 +40,7 @@ pub mod engine;
 mod error;
 #[doc(hidden)]
 pub mod etcd_text;
+mod member;
 mod model;
 mod mutex;
 mod options;
@@ -52,6 +53,7 @@ mod validate;
 pub use bytes::Bytes;
 pub use db::Db;
 pub use error::{Code, Error, Result};
+pub use member::{HashKvResponse, Member};
 pub use model::{
     Difference, Event, EventKind, KeyRange, KeyValue, LeaseId, PairRef, Revision, Version,
 };

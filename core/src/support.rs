@@ -3,6 +3,7 @@
 
 pub use crate::completion::after_group;
 use crate::embedded::os;
+pub use crate::member::ids_of_store;
 pub use crate::recipe::{
     Claim, ClaimCanceller, ClaimCompletion, ClaimDriver, ClaimRequest, ClaimWait, Claimant,
     claim_blocking, claim_prefix, holder_request,
