@@ -628,6 +628,10 @@ pub fn error_in(refusal: &Refusal, sent_bytes: Option<usize>) -> Error {
         Wire::NotFound => Code::NotFound,
         Wire::FailedPrecondition if text == etcd_text::LEASE_EXISTS => Code::LeaseExists,
         Wire::FailedPrecondition | Wire::AlreadyExists => Code::FailedPrecondition,
+        // members that must not be changed now; etcd checks this before it changes anything
+        Wire::Unavailable | Wire::Unknown if is_reconfiguration_refused(text) => {
+            Code::FailedPrecondition
+        }
         // etcd counts what it has proposed already before it proposes
         Wire::ResourceExhausted if text == "too many requests" => Code::Busy,
         Wire::ResourceExhausted if text == etcd_text::NO_SPACE => Code::Full,
@@ -649,6 +653,13 @@ pub fn error_in(refusal: &Refusal, sent_bytes: Option<usize>) -> Error {
         (_, Some(detail)) => Error::new(code, etcd_text::REQUEST_TOO_LARGE).with_detail(detail),
         _ => Error::new(code, text),
     }
+}
+
+/// Whether etcd refuses a change of its members because too few of them are started or healthy.
+pub fn is_reconfiguration_refused(text: &str) -> bool {
+    let text = text.strip_prefix(PREFIX).unwrap_or(text);
+    text == "re-configuration failed due to not enough started members"
+        || text == "unhealthy cluster"
 }
 
 /// The detail of a refused key that is too long, which only a server of this project refuses.

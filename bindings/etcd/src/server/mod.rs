@@ -27,6 +27,7 @@ mod lock;
 mod maintenance;
 mod metrics;
 mod options;
+mod peer_urls;
 mod reply;
 mod router;
 mod serve;
