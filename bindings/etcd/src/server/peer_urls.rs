@@ -37,7 +37,10 @@ fn has_port(authority: &str) -> bool {
         return false;
     };
     let is_host = match host.strip_prefix('[') {
-        Some(address) => address.find(']') == Some(address.len() - 1),
+        Some(address) => {
+            let address = address.strip_suffix(']');
+            address.is_some_and(|address| !address.contains(['[', ']']))
+        }
         None => !host.contains([':', '[', ']']),
     };
     is_host && port.bytes().all(|digit| digit.is_ascii_digit())
