@@ -44,6 +44,9 @@ def responses(db: libkv.Db) -> list[Any]:
         alarms,
         db.status(),
         db.check(),
+        db.hash_kv(),
+        db.member_list(),
+        libkv.Member(2**64 - 1, "m", ["http://a:1"], [], is_learner=True),
         libkv.CheckReport(1, 2, [libkv.Problem("I1", b"k", 3, "of a test")]),
         db.compact(2),
     ]

@@ -8,8 +8,9 @@
 Reads of a store in this process run on the loop's thread and do not wait. Writes go to the store's
 queue; all writes that wait at one moment share a commit, and the loop is woken once for the
 responses of a group. Watchers, leases, locks and elections wake the loop in the same way: each wait
-is a future, and no call or handle needs a thread. Only open(), close() and check() run on a thread
-of the loop's executor, because they are rare, may take long, and the store has no queue for them.
+is a future, and no call or handle needs a thread. Only open(), close(), check(),
+hash_kv(), snapshot_save() and restore() run on a thread of the loop's executor, because they are
+rare, may take long, and the store has no queue for them.
 
 On a cluster no call waits on the loop's thread either: get(), range(), writes, leases, locks and
 elections are concurrent requests without a thread. The other reads, and the start of a watcher, run
@@ -28,7 +29,7 @@ import contextlib
 import functools
 import inspect
 import threading
-from collections.abc import Callable, Coroutine, Generator, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
 from weakref import WeakKeyDictionary, ref
@@ -67,6 +68,7 @@ __all__ = [
     "Transaction",
     "Watcher",
     "open",
+    "restore",
     "serve",
 ]
 
@@ -145,6 +147,11 @@ async def open(target: Target, **options: Unpack[OpenOptions]) -> "Db":  # noqa:
 async def serve(db: "Db", address: str = "127.0.0.1:0", **options: Unpack[ServeOptions]) -> "Server":
     """Serve a store to etcd's clients; arguments and exceptions are those of libkv.serve()."""
     return Server(await asyncio.to_thread(libkv.serve, db._db, address, **options))
+
+
+async def restore(snapshot: Target, store: Target, *, skip_hash_check: bool = False) -> int:
+    """Make a store from a snapshot; arguments and exceptions are those of libkv.restore()."""
+    return await asyncio.to_thread(libkv.restore, snapshot, store, skip_hash_check=skip_hash_check)
 
 
 class Server:
@@ -1043,6 +1050,38 @@ class Db:
     async def check(self) -> libkv.CheckReport:
         """Read the whole store and verify every invariant; see libkv.Db.check()."""
         return await asyncio.to_thread(self._db.check)
+
+    async def hash_kv(self, revision: int = 0) -> libkv.HashKvResponse:
+        """Return the hash of all events up to a revision; see libkv.Db.hash_kv()."""
+        return await asyncio.to_thread(self._db.hash_kv, revision)
+
+    async def member_list(self) -> list[libkv.Member]:
+        """Return the members of the cluster; see libkv.Db.member_list()."""
+        return await _run(self._db, self._db.member_list)
+
+    async def member_add(self, peer_urls: Iterable[str], *, learner: bool = False) -> libkv.Member:
+        """Add a member to the cluster; see libkv.Db.member_add()."""
+        return await _run(self._db, self._db.member_add, peer_urls, learner=learner)
+
+    async def member_remove(self, id: int) -> None:
+        """Remove a member from the cluster; see libkv.Db.member_remove()."""
+        await _run(self._db, self._db.member_remove, id)
+
+    async def member_update(self, id: int, peer_urls: Iterable[str]) -> None:
+        """Replace the peer URLs of a member; see libkv.Db.member_update()."""
+        await _run(self._db, self._db.member_update, id, peer_urls)
+
+    async def member_promote(self, id: int) -> None:
+        """Give a learner its vote; see libkv.Db.member_promote()."""
+        await _run(self._db, self._db.member_promote, id)
+
+    async def move_leader(self, id: int) -> None:
+        """Make a member the leader of its cluster; see libkv.Db.move_leader()."""
+        await _run(self._db, self._db.move_leader, id)
+
+    async def snapshot_save(self, path: Target) -> int:
+        """Write a snapshot of the store to a new file; see libkv.Db.snapshot_save()."""
+        return await asyncio.to_thread(self._db.snapshot_save, path)
 
     async def close(self) -> None:
         """Close the store: every later call raises ClosedError. A second close has no effect."""
