@@ -278,6 +278,9 @@ typedef struct kv_lease_ids kv_lease_ids;
 // A lock with at most one holder among all threads and processes that use the store.
 typedef struct kv_lock kv_lock;
 
+// A list of members; see kv_member_list.
+typedef struct kv_members kv_members;
+
 // The response of a put.
 typedef struct kv_put_response kv_put_response;
 
@@ -553,6 +556,24 @@ typedef struct kv_problem {
   // A description of the problem.
   const char *message;
 } kv_problem;
+
+// A member of a cluster.
+typedef struct kv_member {
+  // Its id.
+  uint64_t id;
+  // Its name; "" until it has started, and for a store.
+  const char *name;
+  // The URLs at which the other members reach it.
+  const char *const *peer_urls;
+  // Their number.
+  size_t peer_urls_len;
+  // The URLs at which clients reach it.
+  const char *const *client_urls;
+  // Their number; 0 until it has started.
+  size_t client_urls_len;
+  // KV_YES for a learner: it receives every write and has no vote. Otherwise KV_NO.
+  int32_t is_learner;
+} kv_member;
 
 // Success.
 #define KV_OK 0
@@ -2075,6 +2096,143 @@ KV_API const struct kv_alarm *kv_alarms_at(const struct kv_alarms *alarms, size_
 // Threads: the last use of them.
 // Errors: none.
 KV_API void kv_alarms_free(struct kv_alarms *alarms);
+
+// The hash of all events up to a revision (0: the current one), as etcd computes it: two stores or
+// members with the same history and the same compacted revision have the same hash. It reads all of
+// the history; writers are not blocked. A cluster's hash is that of the member that responds.
+//
+// *hash is the hash, *compact_revision the compacted revision that it depends on (-1 if nothing was
+// compacted), *hash_revision the revision up to which events were hashed.
+//
+// Owner: no ownership changes.
+// Threads: any.
+// Errors: KV_COMPACTED, KV_FUTURE_REVISION, KV_INVALID_ARGUMENT (a negative revision), KV_CLOSED,
+// KV_FORKED, KV_CORRUPT, KV_IO.
+KV_API
+kv_code kv_hash_kv(const struct kv_db *db,
+                   int64_t revision,
+                   uint32_t *hash,
+                   int64_t *compact_revision,
+                   int64_t *hash_revision,
+                   struct kv_error **error);
+
+// Lists the members of the cluster. A store is one member without name and URLs, with the id that
+// its server shows.
+//
+// Owner: *out is owned by the caller, to free with kv_members_free.
+// Threads: any.
+// Errors: KV_INVALID_ARGUMENT, KV_CLOSED, KV_FORKED, and those of a cluster.
+KV_API
+kv_code kv_member_list(const struct kv_db *db,
+                       struct kv_members **out,
+                       struct kv_error **error);
+
+// Adds a member to the cluster; *id is its id. Its process is started afterwards. With learner
+// KV_YES it has no vote until kv_member_promote. Otherwise it counts for the quorum at once: in a
+// cluster of one, writes wait until it has started.
+//
+// Owner: no ownership changes; the URLs, peer_urls_len of them, are borrowed for the call.
+// Threads: any.
+// Errors: KV_UNSUPPORTED for a store (the message says how to move to a cluster),
+// KV_INVALID_ARGUMENT (URLs that cannot be read), KV_FAILED_PRECONDITION (URLs of another member, a
+// learner too many, members that are not healthy), KV_UNKNOWN_OUTCOME, KV_CLOSED, KV_FORKED.
+KV_API
+kv_code kv_member_add(const struct kv_db *db,
+                      const char *const *peer_urls,
+                      size_t peer_urls_len,
+                      int32_t learner,
+                      uint64_t *id,
+                      struct kv_error **error);
+
+// Removes a member from the cluster.
+//
+// Owner: no ownership changes.
+// Threads: any.
+// Errors: KV_UNSUPPORTED for a store. KV_NOT_FOUND (the member), KV_FAILED_PRECONDITION (too few
+// members would be left), KV_UNKNOWN_OUTCOME, KV_CLOSED, KV_FORKED.
+KV_API kv_code kv_member_remove(const struct kv_db *db, uint64_t id, struct kv_error **error);
+
+// Replaces the peer URLs of a member.
+//
+// Owner: no ownership changes; the URLs, peer_urls_len of them, are borrowed for the call.
+// Threads: any.
+// Errors: those of kv_member_add, and KV_NOT_FOUND (the member).
+KV_API
+kv_code kv_member_update(const struct kv_db *db,
+                         uint64_t id,
+                         const char *const *peer_urls,
+                         size_t peer_urls_len,
+                         struct kv_error **error);
+
+// Gives a learner its vote.
+//
+// Owner: no ownership changes.
+// Threads: any.
+// Errors: KV_UNSUPPORTED for a store. KV_NOT_FOUND (the member), KV_FAILED_PRECONDITION (it is no
+// learner, or it has not yet received what was written), KV_UNKNOWN_OUTCOME, KV_CLOSED, KV_FORKED.
+KV_API kv_code kv_member_promote(const struct kv_db *db, uint64_t id, struct kv_error **error);
+
+// Makes a member the leader of its cluster. For a store, its own id has no effect.
+//
+// Owner: no ownership changes.
+// Threads: any.
+// Errors: KV_FAILED_PRECONDITION (no such member, a learner), KV_UNKNOWN_OUTCOME, KV_CLOSED,
+// KV_FORKED.
+KV_API kv_code kv_move_leader(const struct kv_db *db, uint64_t id, struct kv_error **error);
+
+// The number of members; 0 for NULL.
+//
+// Owner: no ownership changes.
+// Threads: any.
+// Errors: none.
+KV_API size_t kv_members_len(const struct kv_members *members);
+
+// The member at index; NULL beyond the last.
+//
+// Owner: the members; it is valid until they are freed.
+// Threads: any.
+// Errors: none.
+KV_API const struct kv_member *kv_members_at(const struct kv_members *members, size_t index);
+
+// Frees members.
+//
+// Owner: frees them; NULL is allowed.
+// Threads: the last use of them.
+// Errors: none.
+KV_API void kv_members_free(struct kv_members *members);
+
+// Writes a snapshot of a store to a new file, which etcd and kv_restore can read: all events that
+// are kept, the leases with the time that they have left, and the compacted revision, as of one
+// moment. The file is complete, or not there. Writers are not blocked. *revision is the revision of
+// the snapshot.
+//
+// Owner: no ownership changes; path is borrowed for the call.
+// Threads: any.
+// Errors: KV_EXISTS (the file), KV_NOT_FOUND and KV_PERMISSION_DENIED (its directory),
+// KV_UNSUPPORTED (a cluster, or a library built without the feature etcd), KV_INVALID_ARGUMENT,
+// KV_CLOSED, KV_FORKED, KV_FULL, KV_CORRUPT, KV_IO.
+KV_API
+kv_code kv_snapshot_save(const struct kv_db *db,
+                         const char *path,
+                         int64_t *revision,
+                         struct kv_error **error);
+
+// Makes a store in the directory store from a snapshot: one of kv_snapshot_save, or one of etcd 3.4
+// or later. The directory must not exist, or be empty. With skip_hash_check KV_YES the file need not
+// end with its SHA-256, as a copy of etcd's `member/snap/db`. The store is complete, or not there.
+// *revision is its revision.
+//
+// Owner: no ownership changes; snapshot and store are borrowed for the call.
+// Threads: any.
+// Errors: KV_NOT_FOUND and KV_PERMISSION_DENIED (the file), KV_EXISTS (the store), KV_CORRUPT (the
+// file is damaged or no snapshot), KV_UNSUPPORTED (a library built without the feature etcd),
+// KV_INVALID_ARGUMENT, KV_FULL, KV_IO.
+KV_API
+kv_code kv_restore(const char *snapshot,
+                   const char *store,
+                   int32_t skip_hash_check,
+                   int64_t *revision,
+                   struct kv_error **error);
 
 #ifdef __cplusplus
 }  // extern "C"

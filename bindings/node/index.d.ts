@@ -440,6 +440,30 @@ export interface CheckReport {
   readonly problems: Problem[]
 }
 
+/** A member of a cluster. */
+export interface Member {
+  readonly id: bigint
+  /** Empty until it has started, and for a store. */
+  readonly name: string
+  /** The URLs at which the other members reach it. */
+  readonly peerUrls: string[]
+  /** The URLs at which clients reach it; empty until it has started. */
+  readonly clientUrls: string[]
+  /** Whether it is a learner: it receives every write and has no vote. */
+  readonly isLearner: boolean
+}
+
+export interface HashKvResponse {
+  /** The current revision. */
+  readonly revision: Revision
+  /** An integer of 32 bits. */
+  readonly hash: number
+  /** The compacted revision that the hash depends on; -1 if nothing was compacted. */
+  readonly compactRevision: Revision
+  /** The revision up to which the events were hashed. */
+  readonly hashRevision: Revision
+}
+
 /** Options of {@link open}. The default is in parentheses. */
 export interface OpenOptions {
   // generated from bindings/vocabulary/vocabulary.toml: open
@@ -566,6 +590,21 @@ export class Server {
  * feature etcd)
  */
 export function serve(db: Db, address?: string, options?: ServeOptions): Promise<Server>
+
+/**
+ * Makes a store in a directory from a snapshot: a file of {@link Db.snapshotSave}, or of etcd 3.4 or
+ * later. Resolves to the store's revision. The directory must not exist, or be empty. The snapshot is
+ * verified first, and the store is complete or not there. With `skipHashCheck` the file need not end
+ * with its SHA-256, as a copy of etcd's `member/snap/db`.
+ *
+ * @throws {KvError} `NOT_FOUND`, `PERMISSION_DENIED` (the file), `EXISTS` (the store), `CORRUPT` (the
+ * file is damaged or no snapshot), `FULL`, `IO`, `UNSUPPORTED` (a build without the feature etcd)
+ */
+export function restore(
+  snapshot: string | Buffer | Uint8Array | URL,
+  store: string | Buffer | Uint8Array | URL,
+  options?: { skipHashCheck?: boolean },
+): Promise<Revision>
 
 /** A manual clock for tests: its time changes only by `advance`. */
 export class Clock {
@@ -1076,6 +1115,62 @@ export class Db {
   alarmDisarm(options?: { member?: bigint; kind?: AlarmKind }): Promise<AlarmMember[]>
   /** Reads the whole store and verifies every invariant, on the pool of threads. */
   check(): Promise<CheckReport>
+  /**
+   * The hash of all events up to a revision (0: the current one), as etcd computes it: two stores or
+   * members with the same history and the same compacted revision have the same hash. It reads all
+   * of the history, on the pool of threads. A cluster's hash is that of the member that responds.
+   *
+   * @throws {KvError} `COMPACTED`, `FUTURE_REVISION`, `INVALID_ARGUMENT` (a negative revision)
+   */
+  hashKv(revision?: Revision): Promise<HashKvResponse>
+
+  /**
+   * The members of the cluster. A store is one member without name and URLs, with the id that its
+   * server shows.
+   */
+  memberList(): Promise<Member[]>
+  /**
+   * Adds a member with these URLs to the cluster, and resolves to it, with its new id. Its process
+   * is started afterwards. A learner has no vote until {@link memberPromote}. A voter counts for the
+   * quorum at once: in a cluster of one, writes wait until it has started.
+   *
+   * @throws {KvError} `UNSUPPORTED` for a store (the message says how to move to a cluster),
+   * `INVALID_ARGUMENT` (URLs that cannot be read), `FAILED_PRECONDITION` (URLs of another member, a
+   * learner too many, members that are not healthy), `UNKNOWN_OUTCOME`
+   */
+  memberAdd(peerUrls: readonly string[], options?: { learner?: boolean }): Promise<Member>
+  /**
+   * Removes a member from the cluster.
+   *
+   * @throws {KvError} `UNSUPPORTED` for a store, `NOT_FOUND` (the member), `FAILED_PRECONDITION` (too
+   * few members would be left), `UNKNOWN_OUTCOME`
+   */
+  memberRemove(id: bigint): Promise<void>
+  /** Replaces the peer URLs of a member. Throws as {@link memberAdd}, and `NOT_FOUND`. */
+  memberUpdate(id: bigint, peerUrls: readonly string[]): Promise<void>
+  /**
+   * Gives a learner its vote.
+   *
+   * @throws {KvError} `UNSUPPORTED` for a store, `NOT_FOUND` (the member), `FAILED_PRECONDITION` (it
+   * is no learner, or it has not yet received what was written), `UNKNOWN_OUTCOME`
+   */
+  memberPromote(id: bigint): Promise<void>
+  /**
+   * Makes a member the leader of its cluster. For a store, its own id has no effect.
+   *
+   * @throws {KvError} `FAILED_PRECONDITION` (no such member, a learner), `UNKNOWN_OUTCOME`
+   */
+  moveLeader(id: bigint): Promise<void>
+
+  /**
+   * Writes a snapshot of the store to a new file, which etcd and {@link restore} can read: all
+   * events that are kept, the leases and the compacted revision, as of one moment. Resolves to the
+   * revision of the snapshot. The file is complete or not there; writers can continue meanwhile.
+   *
+   * @throws {KvError} `EXISTS` (the file), `NOT_FOUND` and `PERMISSION_DENIED` (its directory),
+   * `FULL`, `IO`, `UNSUPPORTED` (a cluster, or a build without the feature etcd)
+   */
+  snapshotSave(file: string | Buffer | Uint8Array | URL): Promise<Revision>
 
   /**
    * Closes this handle. A second close has no effect. Writes that were submitted before are

@@ -10,6 +10,7 @@ const { Lease } = require('./lib/lease.js')
 const { Server, serve } = require('./lib/server.js')
 const { Compare, Delete, Put, Range, Txn } = require('./lib/request.js')
 const { Snapshot } = require('./lib/snapshot.js')
+const { restore } = require('./lib/snapshot_file.js')
 
 module.exports = {
   Clock,
@@ -29,5 +30,6 @@ module.exports = {
   Watcher,
   open,
   openSync,
+  restore,
   serve,
 }

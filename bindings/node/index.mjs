@@ -19,6 +19,7 @@ export const {
   Watcher,
   open,
   openSync,
+  restore,
   serve,
 } = libkv
 export default libkv

@@ -1,7 +1,8 @@
 //! [`Db`]: one method for each request, for any [`Engine`].
 //!
 //! Handles and loops on top of the requests (`watch`, `scan`, `lock`, `transact`, …) are in
-//! `recipe`: each file there adds its own methods to `Db`. `Db::open` is in `embedded`.
+//! `recipe`: each file there adds its own methods to `Db`.
+//! `Db::open` is in `embedded`.
 
 use std::fmt;
 use std::sync::Arc;

@@ -16,6 +16,7 @@ use std::vec;
 use crate::auth::{AuthData, AuthStamp};
 pub use crate::completion::{Completion, Submission};
 use crate::error::{Code, Error, Result};
+use crate::member::{HashKvResponse, Member};
 use crate::model::{Difference, Event, KeyRange, KeyValue, LeaseId, PairRef, Revision};
 use crate::request::{
     CheckReport, CommitTimes, Events, LeaseKeepAliveResponse, LeaseTimeToLive,
@@ -363,6 +364,69 @@ pub trait Engine: Send + Sync {
     /// Same as [`Db::check`](crate::Db::check).
     fn check(&self) -> Result<CheckReport> {
         Err(unsupported("check"))
+    }
+
+    /// Returns the hash of the history up to this revision.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::hash_kv`](crate::Db::hash_kv).
+    fn hash_kv(&self, _revision: Revision) -> Result<HashKvResponse> {
+        Err(unsupported("hash_kv"))
+    }
+
+    /// Returns the members.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::member_list`](crate::Db::member_list).
+    fn member_list(&self) -> Result<Vec<Member>> {
+        Err(unsupported("member_list"))
+    }
+
+    /// Adds a member and returns it.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::member_add`](crate::Db::member_add).
+    fn member_add(&self, _peer_urls: Vec<String>, _learner: bool) -> Result<Member> {
+        Err(unsupported("member_add"))
+    }
+
+    /// Removes a member.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::member_remove`](crate::Db::member_remove).
+    fn member_remove(&self, _id: u64) -> Result<()> {
+        Err(unsupported("member_remove"))
+    }
+
+    /// Replaces the peer URLs of a member.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::member_update`](crate::Db::member_update).
+    fn member_update(&self, _id: u64, _peer_urls: Vec<String>) -> Result<()> {
+        Err(unsupported("member_update"))
+    }
+
+    /// Gives a learner its vote.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::member_promote`](crate::Db::member_promote).
+    fn member_promote(&self, _id: u64) -> Result<()> {
+        Err(unsupported("member_promote"))
+    }
+
+    /// Makes a member the leader.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::move_leader`](crate::Db::move_leader).
+    fn move_leader(&self, _id: u64) -> Result<()> {
+        Err(unsupported("move_leader"))
     }
 
     /// Whether calls use a network, including reads: then a caller that must not block submits

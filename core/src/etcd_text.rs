@@ -9,6 +9,7 @@
 pub const AUTH_FAILED: &str = "authentication failed, invalid user ID or password";
 pub const AUTH_NOT_ENABLED: &str = "authentication is not enabled";
 pub const AUTH_REVISION_OLD: &str = "revision of auth store is old";
+pub const BAD_TRANSFEREE: &str = "bad leader transferee";
 pub const COMPACTED: &str = "mvcc: required revision has been compacted";
 pub const CORRUPT: &str = "corrupt cluster";
 pub const DUPLICATE_KEY: &str = "duplicate key given in txn request";
@@ -43,6 +44,7 @@ const ALL: &[&str] = &[
     AUTH_FAILED,
     AUTH_NOT_ENABLED,
     AUTH_REVISION_OLD,
+    BAD_TRANSFEREE,
     COMPACTED,
     CORRUPT,
     DUPLICATE_KEY,

@@ -46,6 +46,7 @@ pub mod engine;
 mod error;
 #[doc(hidden)]
 pub mod etcd_text;
+mod member;
 mod model;
 mod mutex;
 mod options;
@@ -63,6 +64,7 @@ pub use auth::{
 pub use bytes::Bytes;
 pub use db::Db;
 pub use error::{Code, Error, Result};
+pub use member::{HashKvResponse, Member};
 pub use model::{
     Difference, Event, EventKind, KeyRange, KeyValue, LeaseId, PairRef, Revision, Version,
 };

@@ -3,6 +3,7 @@
 
 pub use crate::completion::after_group;
 use crate::embedded::os;
+pub use crate::member::ids_of_store;
 pub use crate::password::{BCRYPT_COST, BCRYPT_COSTS, hash_password, verify_password};
 pub use crate::recipe::{
     Claim, ClaimCanceller, ClaimCompletion, ClaimDriver, ClaimRequest, ClaimWait, Claimant,

@@ -35,4 +35,6 @@ fn serde_round_trip_of_responses_events_and_status() {
     round_trip(&db.lease_grant(30).expect("a lease"));
     round_trip::<Status>(&db.status().expect("a status"));
     round_trip(&db.commit_times().expect("times"));
+    round_trip(&db.hash_kv(0).expect("a hash"));
+    round_trip(&db.member_list().expect("members"));
 }

@@ -51,6 +51,10 @@ mod admin;
 
 mod alarm;
 
+mod member;
+
+mod backup;
+
 mod guard;
 
 mod handle;

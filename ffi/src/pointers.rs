@@ -135,6 +135,29 @@ impl Caller {
         }
     }
 
+    /// Texts in UTF-8 that must be given.
+    pub fn words(
+        &self,
+        texts: *const *const c_char,
+        len: usize,
+        name: &str,
+    ) -> Result<Vec<String>> {
+        readable(texts.cast(), len, name)?;
+        if len > isize::MAX as usize / size_of::<*const c_char>() {
+            return Err(invalid(format!("{name} has an absurd length of {len}")));
+        }
+        let texts = match len {
+            0 => &[],
+            // SAFETY: `len` pointers at `texts` are readable during the call.
+            len => unsafe { std::slice::from_raw_parts(texts, len) },
+        };
+        let word = |text: &*const c_char| match self.text(*text, name)?.to_str() {
+            Ok(text) => Ok(text.to_string()),
+            Err(_) => Err(invalid(format!("{name} is not UTF-8"))),
+        };
+        texts.iter().map(word).collect()
+    }
+
     fn text_or_null(&self, text: *const c_char) -> Option<&CStr> {
         // SAFETY: texts are NULL or end with a zero byte.
         (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) })

@@ -14,6 +14,8 @@ int main(void) {
     REFUSED(KV_INVALID_ARGUMENT, "tls_ca", kv_open(":memory:", &options, &db, &error));
     CHECK(kv_open(":memory:", NULL, &db, NULL) == KV_OK);
     REFUSED(KV_UNSUPPORTED, "built without the feature etcd", kv_serve(db, "127.0.0.1:0", NULL, &server, &error));
+    REFUSED(KV_UNSUPPORTED, "built without the feature etcd", kv_snapshot_save(db, "/nowhere/x", NULL, &error));
+    REFUSED(KV_UNSUPPORTED, "built without the feature etcd", kv_restore("/nowhere/x", "/nowhere/y", 0, NULL, &error));
     CHECK(cluster == NULL && server == NULL);
     kv_close(db);
     printf("%d passed, %d failed\n", passed, failed);

@@ -152,6 +152,13 @@ commands! {
     User(user::User)
     /// Manage roles and their permissions
     Role(role::Role)
+    /// List or change the members of a cluster
+    Member(member::Member)
+    /// Make a member the leader of its cluster
+    MoveLeader(member::MoveLeader)
+    /// Print the hash of the history, which members compare
+    #[command(visible_alias = "hashkv")]
+    HashKv(member::HashKv)
     /// Write all pairs to a file of JSON lines
     Export(export::Export)
     /// Read an export into a store or a cluster

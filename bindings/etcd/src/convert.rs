@@ -548,6 +548,10 @@ pub fn error_in(refusal: &Refusal, sent_bytes: Option<usize>) -> Error {
     let status = refusal.code();
     let code = match (code_of_text(status, text), status) {
         (Some(code), _) => code,
+        // members that must not be changed now; etcd checks this before it changes anything
+        (None, Wire::Unavailable | Wire::Unknown) if is_reconfiguration_refused(text) => {
+            Code::FailedPrecondition
+        }
         (None, Wire::InvalidArgument) if long_key(text).is_some() => Code::TooLarge,
         (None, Wire::ResourceExhausted) if is_too_large(text, sent_bytes) => Code::TooLarge,
         _ if sent_bytes.is_some() && !is_definite(status) => Code::UnknownOutcome,
@@ -558,6 +562,13 @@ pub fn error_in(refusal: &Refusal, sent_bytes: Option<usize>) -> Error {
         (_, Some(detail)) => Error::new(code, etcd_text::REQUEST_TOO_LARGE).with_detail(detail),
         _ => Error::new(code, text),
     }
+}
+
+/// Whether etcd refuses a change of its members because too few of them are started or healthy.
+pub fn is_reconfiguration_refused(text: &str) -> bool {
+    let text = text.strip_prefix(PREFIX).unwrap_or(text);
+    text == "re-configuration failed due to not enough started members"
+        || text == "unhealthy cluster"
 }
 
 /// The detail of a refused key that is too long, which only a server of this project refuses.

@@ -55,6 +55,7 @@ pub fn code_of_text(status: Status, text: &str) -> Option<Code> {
         (Status::InvalidArgument, etcd_text::AUTH_FAILED) => Code::Unauthenticated,
         (Status::FailedPrecondition, etcd_text::AUTH_NOT_ENABLED) => Code::FailedPrecondition,
         (Status::InvalidArgument, etcd_text::AUTH_REVISION_OLD) => Code::FailedPrecondition,
+        (Status::FailedPrecondition, etcd_text::BAD_TRANSFEREE) => Code::FailedPrecondition,
         (Status::OutOfRange, etcd_text::COMPACTED) => Code::Compacted,
         (Status::DataLoss, etcd_text::CORRUPT) => Code::Corrupt,
         (Status::InvalidArgument, etcd_text::DUPLICATE_KEY) => Code::DuplicateKey,

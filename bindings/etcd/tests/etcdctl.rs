@@ -227,8 +227,6 @@ const NOT_YET: &str = r#"
     user add ann --no-password
     user list
     role list
-    endpoint hashkv
-    member add two --peer-urls http://127.0.0.1:1
 "#;
 
 /// Runs one version of etcdctl on one server.

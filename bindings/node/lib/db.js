@@ -10,6 +10,8 @@ const {
   knownOptions,
   lease,
   oneOf,
+  path,
+  text,
   ttl,
   wrong,
 } = require('./arguments.js')
@@ -463,6 +465,64 @@ class Db {
     return callAsync(native.callLater, this.#handle)
   }
 
+  async hashKv(revision) {
+    const at = integer('the revision', revision, 0)
+    wire.begin(KIND.hashKv)
+    wire.f64(at)
+    return callAsync(native.callLater, this.#handle)
+  }
+
+  // --- The members of a cluster
+
+  async memberList() {
+    wire.begin(KIND.memberList)
+    return callAsync(native.callLater, this.#handle)
+  }
+
+  async memberAdd(peerUrls, options) {
+    const { learner } = knownOptions('memberAdd', options, ['learner'])
+    const [urls, learns] = [texts('the peer URLs', peerUrls), flag('option learner', learner)]
+    wire.begin(KIND.memberAdd)
+    wire.u8(learns ? 1 : 0)
+    writeTexts(urls)
+    const [added] = await callAsync(native.callLater, this.#handle)
+    return added
+  }
+
+  async memberRemove(id) {
+    return this.#onMember(KIND.memberRemove, id)
+  }
+
+  async memberUpdate(id, peerUrls) {
+    const [which, urls] = [requiredMember(id), texts('the peer URLs', peerUrls)]
+    wire.begin(KIND.memberUpdate)
+    wire.i64(which)
+    writeTexts(urls)
+    return callAsync(native.callLater, this.#handle)
+  }
+
+  async memberPromote(id) {
+    return this.#onMember(KIND.memberPromote, id)
+  }
+
+  async moveLeader(id) {
+    return this.#onMember(KIND.moveLeader, id)
+  }
+
+  #onMember(kind, id) {
+    const which = requiredMember(id)
+    wire.begin(kind)
+    wire.i64(which)
+    return callAsync(native.callLater, this.#handle)
+  }
+
+  async snapshotSave(file) {
+    const given = path('the file', file)
+    wire.begin(KIND.snapshotSave)
+    wire.bytes(given)
+    return callAsync(native.callLater, this.#handle)
+  }
+
   async close() {
     this.#end()
     this.#closing ??= native.closeLater(this.#handle).then(wire.readBuffer)
@@ -500,11 +560,28 @@ class Db {
 }
 
 /** The id of a member, as a signed 64-bit number. */
-function memberId(member = 0n) {
-  if (typeof member !== 'bigint') throw wrong('option member', 'a bigint', member)
+function memberId(member = 0n, what = 'option member') {
+  if (typeof member !== 'bigint') throw wrong(what, 'a bigint', member)
   if (BigInt.asUintN(64, member) !== member)
-    throw new RangeError(`option member must be 0n to 2n ** 64n - 1n, not ${member}n`)
+    throw new RangeError(`${what} must be 0n to 2n ** 64n - 1n, not ${member}n`)
   return BigInt.asIntN(64, member)
+}
+
+/** The id of a member; required. */
+function requiredMember(id) {
+  if (id === undefined) throw wrong('the id of the member', 'a bigint', id)
+  return memberId(id, 'the id of the member')
+}
+
+/** A list of strings. */
+function texts(what, given) {
+  if (!Array.isArray(given)) throw wrong(what, 'an array of strings', given)
+  return given.map((item) => text(what, item))
+}
+
+function writeTexts(list) {
+  wire.f64(list.length)
+  list.forEach(wire.bytes)
 }
 
 /** The id of a lease; required. */

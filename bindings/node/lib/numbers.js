@@ -25,6 +25,14 @@ const KIND = {
   alarmList: 19,
   alarmActivate: 20,
   alarmDisarm: 21,
+  hashKv: 22,
+  memberList: 23,
+  memberAdd: 24,
+  memberRemove: 25,
+  memberUpdate: 26,
+  memberPromote: 27,
+  moveLeader: 28,
+  snapshotSave: 29,
 }
 /** What a response begins with. */
 const RESPONSE = {
@@ -52,6 +60,8 @@ const RESPONSE = {
   claim: 21,
   server: 22,
   alarms: 23,
+  hashKv: 24,
+  members: 25,
 }
 const DURABILITIES = [null, 'sync', 'lazy', 'none']
 const LIMITS = [null, 'etcd']

@@ -13,6 +13,7 @@ const {
   LeaseGrantResponse,
   LeaseKeepAliveResponse,
   LeaseTimeToLiveResponse,
+  Member,
   Problem,
   RangeResponse,
   WatchBatch,
@@ -438,6 +439,23 @@ READ[RESPONSE.leaseTimeToLive] = () =>
   })
 READ[RESPONSE.leases] = () => list(id)
 READ[RESPONSE.alarms] = () => list(alarm)
+READ[RESPONSE.hashKv] = () => ({
+  revision: number(),
+  hash: number(),
+  compactRevision: number(),
+  hashRevision: number(),
+})
+READ[RESPONSE.members] = () =>
+  list(
+    () =>
+      new Member({
+        id: BigInt.asUintN(64, id()),
+        name: text(),
+        peerUrls: list(text),
+        clientUrls: list(text),
+        isLearner: readFlag(),
+      }),
+  )
 READ[RESPONSE.lease] = () => ({ handle: number(), id: id(), ttlSeconds: number() })
 READ[RESPONSE.server] = () => ({ number: number(), address: text() })
 READ[RESPONSE.claim] = () => ({

@@ -5,6 +5,7 @@ use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 
 use crate::job::{JobPromise, on_pool};
+use crate::snapshot_file;
 use crate::state::{State, guarded, with_state};
 use crate::wire::{Call, Writer};
 
@@ -73,6 +74,14 @@ fn perform(db: &Db, call: Call, writer: &mut Writer) -> Result<()> {
         Call::AlarmList => writer.alarms(&db.alarm_list()?),
         Call::AlarmActivate(kind, member) => writer.alarms(&db.alarm_activate(kind, member)?),
         Call::AlarmDisarm(member, kind) => writer.alarms(&db.alarm_disarm(member, kind)?),
+        Call::HashKv(revision) => writer.hash_kv(&db.hash_kv(revision)?),
+        Call::MemberList => writer.members(&db.member_list()?),
+        Call::MemberAdd(urls, learner) => writer.members(&[db.member_add(urls, learner)?]),
+        Call::MemberRemove(id) => writer.nothing_after(db.member_remove(id))?,
+        Call::MemberUpdate(id, urls) => writer.nothing_after(db.member_update(id, urls))?,
+        Call::MemberPromote(id) => writer.nothing_after(db.member_promote(id))?,
+        Call::MoveLeader(id) => writer.nothing_after(db.move_leader(id))?,
+        Call::SnapshotSave(path) => writer.just(snapshot_file::save(db, &path)?),
     }
     Ok(())
 }

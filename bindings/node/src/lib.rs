@@ -13,6 +13,7 @@
 //! | `submit` | writes through the group queue, and their responses |
 //! | `calls` | the other requests of a store, in the call or on the pool |
 //! | `store`, `pages`, `watch`, `transact`, `lease`, `claim`, `clock`, `server` | an object each |
+//! | `snapshot_file` | snapshots of etcd |
 #![allow(
     clippy::missing_errors_doc,
     reason = "lib/ calls these functions; index.d.ts documents the errors"
@@ -32,6 +33,7 @@ mod pages;
 mod request_options;
 mod scratch;
 mod server;
+mod snapshot_file;
 mod state;
 mod store;
 mod submit;

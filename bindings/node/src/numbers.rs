@@ -28,6 +28,14 @@ pub mod kind {
     pub const ALARM_LIST: u8 = 19;
     pub const ALARM_ACTIVATE: u8 = 20;
     pub const ALARM_DISARM: u8 = 21;
+    pub const HASH_KV: u8 = 22;
+    pub const MEMBER_LIST: u8 = 23;
+    pub const MEMBER_ADD: u8 = 24;
+    pub const MEMBER_REMOVE: u8 = 25;
+    pub const MEMBER_UPDATE: u8 = 26;
+    pub const MEMBER_PROMOTE: u8 = 27;
+    pub const MOVE_LEADER: u8 = 28;
+    pub const SNAPSHOT_SAVE: u8 = 29;
 }
 
 /// What a response begins with.
@@ -56,6 +64,8 @@ pub mod response {
     pub const CLAIM: u8 = 21;
     pub const SERVER: u8 = 22;
     pub const ALARMS: u8 = 23;
+    pub const HASH_KV: u8 = 24;
+    pub const MEMBERS: u8 = 25;
 }
 
 /// The value of a number; `None` for numbers without a meaning.

@@ -47,6 +47,22 @@ pub enum Call {
     AlarmActivate(AlarmKind, u64),
     /// Disarms the alarms of this member (0: all) and kind (none: all).
     AlarmDisarm(u64, Option<AlarmKind>),
+    /// The hash of the history up to a revision.
+    HashKv(Revision),
+    /// The members.
+    MemberList,
+    /// Adds a member with these peer URLs, perhaps as a learner.
+    MemberAdd(Vec<String>, bool),
+    /// Removes a member.
+    MemberRemove(u64),
+    /// Replaces the peer URLs of a member.
+    MemberUpdate(u64, Vec<String>),
+    /// Gives a learner its vote.
+    MemberPromote(u64),
+    /// Makes a member the leader.
+    MoveLeader(u64),
+    /// Writes a snapshot to this file.
+    SnapshotSave(PathBuf),
 }
 
 /// A request whose response is read page by page.
@@ -287,8 +303,25 @@ impl<'a> Reader<'a> {
                 let (kind, member) = (self.alarm_kind()?, self.i64()? as u64);
                 Call::AlarmDisarm(member, kind)
             }
+            kind::HASH_KV => Call::HashKv(self.number()?),
+            kind::MEMBER_LIST => Call::MemberList,
+            kind::MEMBER_ADD => {
+                let [learner] = self.flags()?;
+                Call::MemberAdd(self.texts()?, learner)
+            }
+            kind::MEMBER_REMOVE => Call::MemberRemove(self.i64()? as u64),
+            kind::MEMBER_UPDATE => Call::MemberUpdate(self.i64()? as u64, self.texts()?),
+            kind::MEMBER_PROMOTE => Call::MemberPromote(self.i64()? as u64),
+            kind::MOVE_LEADER => Call::MoveLeader(self.i64()? as u64),
+            kind::SNAPSHOT_SAVE => Call::SnapshotSave(self.path()?),
             _ => return Err(malformed()),
         })
+    }
+
+    /// Strings, after their number.
+    fn texts(&mut self) -> Result<Vec<String>> {
+        let count = self.number()?;
+        (0..count).map(|_| self.text()).collect()
     }
 
     /// A kind of alarm, as etcd numbers them; 0 is none.
@@ -425,6 +458,11 @@ impl Writer {
     /// A response without a value.
     pub fn nothing(&mut self) {
         self.kind(response::NONE);
+    }
+
+    /// The result of a call without a value.
+    pub fn nothing_after(&mut self, done: Result<()>) -> Result<()> {
+        done.map(|()| self.nothing())
     }
 
     /// The response to a request.
@@ -602,6 +640,30 @@ impl Writer {
         for alarm in alarms {
             self.kind(numbers::alarm_kind_number(alarm.kind))
                 .i64(alarm.member as i64);
+        }
+    }
+
+    /// A hash of the history.
+    pub fn hash_kv(&mut self, hashed: &HashKvResponse) {
+        self.kind(response::HASH_KV)
+            .number(hashed.revision)
+            .number(hashed.hash.into())
+            .number(hashed.compact_revision)
+            .number(hashed.hash_revision);
+    }
+
+    /// Members, each with its id, its name, its URLs and whether it is a learner.
+    pub fn members(&mut self, members: &[Member]) {
+        self.kind(response::MEMBERS).u32(members.len());
+        for member in members {
+            self.i64(member.id as i64).counted(member.name.as_bytes());
+            for urls in [&member.peer_urls, &member.client_urls] {
+                self.u32(urls.len());
+                for url in urls {
+                    self.counted(url.as_bytes());
+                }
+            }
+            self.flag(member.is_learner);
         }
     }
 

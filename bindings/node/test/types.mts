@@ -13,6 +13,7 @@ import libkv, {
   type Election,
   type ErrorCode,
   type Event,
+  type HashKvResponse,
   type Keys,
   type KeyValue,
   type KeyValueJson,
@@ -24,6 +25,7 @@ import libkv, {
   type LeaseRevokeResponse,
   type LeaseTimeToLiveResponse,
   Lock,
+  type Member,
   type Op,
   type OpenOptions,
   open,
@@ -32,6 +34,7 @@ import libkv, {
   type PutResponse,
   Range,
   type RangeResponse,
+  restore,
   type ServeOptions,
   type Server,
   type Snapshot,
@@ -202,6 +205,15 @@ async function promises(): Promise<void> {
     ...(await db.alarmDisarm({ member: 5n, kind: 'corrupt' })),
   )
   alarms[0]?.member satisfies bigint | undefined
+  const members: Member[] = [...(await db.memberList()), await db.memberAdd(['http://a:1'], { learner: true })]
+  const id: bigint = members[0]?.id ?? 0n
+  await db.memberUpdate(id, members[0]?.peerUrls ?? [])
+  await db.memberPromote(id)
+  await db.memberRemove(id)
+  await db.moveLeader(id)
+  const hashed: HashKvResponse = await db.hashKv()
+  numbers.push(hashed.hash, (await db.hashKv(2)).compactRevision, await db.snapshotSave('backup.db'))
+  numbers.push(await restore('backup.db', Buffer.from('store'), { skipHashCheck: false }))
   await db.close()
   await db[Symbol.asyncDispose]()
   db.closed satisfies boolean

@@ -22,7 +22,8 @@ use crate::interrupt::{call, read_store};
 use crate::key_value::KeyValue;
 use crate::lease::Lease;
 use crate::mailbox::{Mailbox, PendingResponse, Submission};
-use crate::options::{self, unsigned};
+use crate::member::{self, HashKvResponse, Member};
+use crate::options::{self, path, unsigned};
 use crate::request;
 use crate::request_options::{delete_docs, put_docs, range_docs, watch_docs};
 use crate::response::{
@@ -548,6 +549,110 @@ impl Db {
     /// consistent.
     fn check(&self, py: Python<'_>) -> PyResult<Py<CheckReport>> {
         guard(|| read_store(py, &self.db, libkv::Db::check)?.into_python(py))
+    }
+
+    /// Returns the hash of all events up to a revision (0: the current one) in a HashKvResponse, as
+    /// etcd computes it: two stores or members with the same history and the same compacted
+    /// revision have the same hash. It reads all of the history; writers can continue. A cluster's
+    /// hash is that of the member that responds.
+    ///
+    /// Raises CompactedError, FutureRevisionError, InvalidArgumentError (a negative revision).
+    #[pyo3(signature = (revision=None), text_signature = "($self, revision=0)")]
+    fn hash_kv(
+        &self,
+        py: Python<'_>,
+        revision: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Py<HashKvResponse>> {
+        guard(|| {
+            let revision = revision.map_or(Ok(0), |revision| int("revision", revision))?;
+            read_store(py, &self.db, move |db| db.hash_kv(revision))?.into_python(py)
+        })
+    }
+
+    /// Returns the members of the cluster, a list of Member. A store is one member without name and
+    /// URLs, with the id that its server shows.
+    fn member_list(&self, py: Python<'_>) -> PyResult<Py<PyList>> {
+        guard(|| list(py, read_store(py, &self.db, libkv::Db::member_list)?))
+    }
+
+    /// Adds a member with these URLs (an iterable of str) to the cluster. Returns it, a Member, with
+    /// its new id. Its process is started afterwards. A learner has no vote until member_promote().
+    /// A voter counts for the quorum at once: in a cluster of one, writes wait until it has started.
+    ///
+    /// Raises UnsupportedError for a store (the message says how to move to a cluster),
+    /// InvalidArgumentError (URLs that cannot be read), FailedPreconditionError (URLs of another
+    /// member, a learner too many, members that are not healthy), UnknownOutcomeError.
+    #[pyo3(signature = (peer_urls, **options), text_signature = "($self, peer_urls, *, learner=False)")]
+    fn member_add(
+        &self,
+        py: Python<'_>,
+        peer_urls: &Bound<'_, PyAny>,
+        options: Option<&Dict<'_>>,
+    ) -> PyResult<Py<Member>> {
+        guard(|| {
+            let urls = member::urls(peer_urls)?;
+            let learner = only_option("member_add", options, "learner", flag)?.unwrap_or(false);
+            read_store(py, &self.db, move |db| db.member_add(urls, learner))?.into_python(py)
+        })
+    }
+
+    /// Removes a member from the cluster.
+    ///
+    /// Raises UnsupportedError for a store, NotFoundError (the member), FailedPreconditionError (too
+    /// few members would be left), UnknownOutcomeError.
+    fn member_remove(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<()> {
+        guard(|| {
+            let id = unsigned("id", id)?;
+            read_store(py, &self.db, move |db| db.member_remove(id))
+        })
+    }
+
+    /// Replaces the peer URLs of a member by these (an iterable of str). Raises as member_add(), and
+    /// NotFoundError (the member).
+    fn member_update(
+        &self,
+        py: Python<'_>,
+        id: &Bound<'_, PyAny>,
+        peer_urls: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        guard(|| {
+            let (id, urls) = (unsigned("id", id)?, member::urls(peer_urls)?);
+            read_store(py, &self.db, move |db| db.member_update(id, urls))
+        })
+    }
+
+    /// Gives a learner its vote.
+    ///
+    /// Raises UnsupportedError for a store, NotFoundError (the member), FailedPreconditionError (it
+    /// is no learner, or it has not yet received what was written), UnknownOutcomeError.
+    fn member_promote(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<()> {
+        guard(|| {
+            let id = unsigned("id", id)?;
+            read_store(py, &self.db, move |db| db.member_promote(id))
+        })
+    }
+
+    /// Makes a member the leader of its cluster. For a store, its own id has no effect. Raises
+    /// FailedPreconditionError (no such member, a learner), UnknownOutcomeError.
+    fn move_leader(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<()> {
+        guard(|| {
+            let id = unsigned("id", id)?;
+            read_store(py, &self.db, move |db| db.move_leader(id))
+        })
+    }
+
+    /// Writes a snapshot of the store to a new file, which etcd and restore() can read: all events
+    /// that are kept, the leases and the compacted revision, as of one moment. Returns the revision
+    /// of the snapshot. The file is complete or not there; writers can continue meanwhile. path is
+    /// str, bytes or any os.PathLike.
+    ///
+    /// Raises ExistsError (the file), NotFoundError and PermissionDeniedError (its directory),
+    /// FullError, IoError, UnsupportedError (a cluster, or a build without the feature etcd).
+    fn snapshot_save(&self, py: Python<'_>, path: &Bound<'_, PyAny>) -> PyResult<i64> {
+        guard(|| {
+            let path = self::path("path", path)?;
+            read_store(py, &self.db, move |db| member::save(db, &path))
+        })
     }
 
     /// Closes the store: every later call, also on the objects created from it, raises ClosedError.

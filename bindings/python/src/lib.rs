@@ -8,6 +8,7 @@
 //! | `convert`, `words`, `request`, `request_options`, `arguments`, `options` | arguments of Python as values of the library |
 //! | `value`, `key_value`, `key_values`, `response` | values of the library as Python objects |
 //! | `calls` | requests that several classes share |
+//! | `member` | members of a cluster, and snapshot files |
 //! | `mailbox` | results for the futures of an event loop |
 //! | `db`, `snapshot`, `scan`, `transact`, `watch`, `lease`, `claim`, `server` | the classes |
 
@@ -24,6 +25,7 @@ mod key_value;
 mod key_values;
 mod lease;
 mod mailbox;
+mod member;
 mod options;
 mod parker;
 mod request;
@@ -119,6 +121,39 @@ fn serve(
     guard::guard(|| server::serve(py, db, address, options))
 }
 
+/// Makes a store in the directory store from a snapshot: a file of Db.snapshot_save(), or of etcd 3.4
+/// or later. Returns the store's revision.
+///
+/// The directory must not exist, or be empty. The snapshot is verified first, and the store is
+/// complete or not there. With skip_hash_check the file need not end with its SHA-256, as a copy of
+/// etcd's member/snap/db. Both paths are str, bytes or any os.PathLike.
+///
+/// Raises NotFoundError, PermissionDeniedError (the file), ExistsError (the store), CorruptError (the
+/// file is damaged or no snapshot), FullError, IoError, UnsupportedError (a build without the feature
+/// etcd).
+#[pyfunction]
+#[pyo3(
+    signature = (snapshot, store, **options),
+    text_signature = "(snapshot, store, *, skip_hash_check=False)"
+)]
+fn restore(
+    py: Python<'_>,
+    snapshot: &Bound<'_, PyAny>,
+    store: &Bound<'_, PyAny>,
+    options: Option<&Dict<'_>>,
+) -> PyResult<i64> {
+    guard::guard(|| {
+        let (snapshot, store) = (
+            options::path("snapshot", snapshot)?,
+            options::path("store", store)?,
+        );
+        let skip = convert::only_option("restore", options, "skip_hash_check", convert::flag)?;
+        guard::detached(py, || {
+            member::restore(snapshot, &store, skip.unwrap_or(false))
+        })
+    })
+}
+
 /// Panics, so that a test can check that no panic crosses the border.
 #[pyfunction]
 fn _panic() -> PyResult<()> {
@@ -137,6 +172,7 @@ fn _libkv(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_function(wrap_pyfunction!(open, module)?)?;
     module.add_function(wrap_pyfunction!(serve, module)?)?;
+    module.add_function(wrap_pyfunction!(restore, module)?)?;
     module.add_function(wrap_pyfunction!(_panic, module)?)?;
     module.add_function(wrap_pyfunction!(_codes, module)?)?;
     module.add_class::<db::Db>()?;
@@ -176,6 +212,8 @@ fn _libkv(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<response::AlarmMember>()?;
     module.add_class::<response::Problem>()?;
     module.add_class::<response::CheckReport>()?;
+    module.add_class::<member::Member>()?;
+    module.add_class::<member::HashKvResponse>()?;
     module.add_class::<mailbox::Mailbox>()?;
     module.add_class::<mailbox::Submission>()?;
     module.add_class::<mailbox::PendingResponse>()?;

@@ -220,6 +220,14 @@ impl IntoPython for Vec<u8> {
     }
 }
 
+impl IntoPython for String {
+    type Class = PyString;
+
+    fn into_python(self, py: Python<'_>) -> PyResult<Py<PyString>> {
+        Ok(PyString::new(py, &self).unbind())
+    }
+}
+
 /// An enum whose values are words: each is the same str object every time.
 macro_rules! word {
     ($type:ty, $name:expr) => {

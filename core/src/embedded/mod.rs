@@ -19,6 +19,7 @@
 //! | `store` | one open environment with all of the above, shared by the handles of a process |
 //! | `opening` | from a path to a store: checks, creation, recovery after a reboot |
 //! | `check` | the invariants of `core/DESIGN.md`, verified on one read transaction |
+//! | `one_member` | a store as a cluster of one member |
 //!
 //! Paths:
 //!
@@ -42,6 +43,7 @@ mod guard;
 mod lease;
 mod lmdb;
 mod mvcc;
+mod one_member;
 mod opening;
 pub(crate) mod os;
 mod shards;
@@ -67,6 +69,7 @@ use crate::engine::{
     WatchStream,
 };
 use crate::error::{Code, Error, Result};
+use crate::member::{HashKvResponse, Member};
 use crate::model::{Event, KeyRange, KeyValue, LeaseId, PairRef, Revision};
 use crate::options::Options;
 use crate::password;
@@ -597,6 +600,35 @@ impl Engine for Embedded {
 
     fn check(&self) -> Result<CheckReport> {
         self.read(check::check)
+    }
+
+    fn hash_kv(&self, revision: Revision) -> Result<HashKvResponse> {
+        one_member::check_hash_revision(revision)?;
+        self.read(|txn| mvcc::hash::hash_kv(txn, revision))
+    }
+
+    fn member_list(&self) -> Result<Vec<Member>> {
+        self.with(|store| one_member::list(&store.store_id()))
+    }
+
+    fn member_add(&self, _: Vec<String>, _: bool) -> Result<Member> {
+        self.with(|_| Err(one_member::unchangeable()))
+    }
+
+    fn member_remove(&self, _: u64) -> Result<()> {
+        self.with(|_| Err(one_member::unchangeable()))
+    }
+
+    fn member_update(&self, _: u64, _: Vec<String>) -> Result<()> {
+        self.with(|_| Err(one_member::unchangeable()))
+    }
+
+    fn member_promote(&self, _: u64) -> Result<()> {
+        self.with(|_| Err(one_member::unchangeable()))
+    }
+
+    fn move_leader(&self, id: u64) -> Result<()> {
+        self.with(|store| one_member::move_leader(&store.store_id(), id))
     }
 
     fn ensure_open(&self) -> Result<()> {

@@ -8,6 +8,7 @@ mod claimant;
 mod election;
 mod lease;
 mod lock;
+mod members;
 mod scan;
 mod snapshot;
 mod transact;

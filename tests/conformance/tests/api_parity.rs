@@ -401,6 +401,32 @@ fn every_exception_is_a_method() {
     }
 }
 
+/// Both are functions of `libkv-etcd` in Rust: the formats are etcd's.
+#[test]
+fn every_language_saves_and_restores_snapshots() {
+    let c = c_functions();
+    assert!(c.contains("kv_snapshot_save") && c.contains("kv_restore"));
+    let rust = read("bindings/etcd/src/lib.rs");
+    assert!(rust.contains("save as save_snapshot") && rust.contains("Restore,"));
+    let stub = read("bindings/python/python/libkv/_libkv.pyi");
+    let aio = aio();
+    let types = read("bindings/node/index.d.ts");
+    for text in [&stub, &aio] {
+        assert!(python_names(text, "Db").contains("snapshot_save"));
+    }
+    assert!(node_names(&types, "Db").contains("snapshotSave"));
+    for (text, begins) in [
+        (&stub, "def restore("),
+        (&aio, "async def restore("),
+        (&types, "export function restore("),
+    ] {
+        assert!(
+            text.lines().any(|line| line.starts_with(begins)),
+            "{begins}"
+        );
+    }
+}
+
 #[test]
 fn every_language_opens_and_serves() {
     let c = c_functions();

@@ -16,6 +16,7 @@ pub mod lease;
 pub mod lock;
 mod log;
 pub mod manual;
+pub mod member;
 mod notify;
 pub mod put;
 pub mod restore;

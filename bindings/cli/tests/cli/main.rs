@@ -3,6 +3,7 @@
 mod cluster;
 mod commands;
 mod coordination;
+mod members;
 mod serve;
 mod setups;
 mod shell;

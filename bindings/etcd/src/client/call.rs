@@ -100,6 +100,14 @@ pub(crate) fn withdrawn() -> Error {
     )
 }
 
+/// The error of a call without a response by its caller's deadline.
+pub(crate) fn timed_out() -> Error {
+    Error::new(
+        Code::Timeout,
+        "no response from the cluster within the time limit",
+    )
+}
+
 /// The next step after a failed attempt.
 enum NextStep {
     Retry,
@@ -203,7 +211,9 @@ impl Call {
                 self.last = Some(reason);
                 NextStep::Retry
             }
-            (Failure::Refused, tonic::Code::Unavailable) => {
+            (Failure::Refused, tonic::Code::Unavailable)
+                if !convert::is_reconfiguration_refused(status.message()) =>
+            {
                 self.cluster.leave(link);
                 if self.effect.writes() {
                     return NextStep::Fail(self.effect.unknown(&reason));

@@ -350,6 +350,11 @@ impl Cluster {
         Ok(())
     }
 
+    /// The number of endpoints that were given.
+    pub fn endpoint_count(&self) -> usize {
+        self.endpoints.len()
+    }
+
     /// Whether there is a user to log in.
     pub fn has_login(&self) -> bool {
         self.login.is_some()

@@ -1,7 +1,7 @@
 //! An etcd cluster as an engine: the calls of [`Db`] that a cluster supports, over gRPC.
 //!
 //! [`cluster`] selects the endpoint, [`link`] is a connection to one, [`call`] decides what is sent
-//! again; [`request`], [`watch`], [`lease`] and [`history`] are the operations.
+//! again; [`request`], [`watch`], [`lease`], [`history`] and [`members`] are the operations.
 
 mod address;
 mod auth;
@@ -10,6 +10,7 @@ mod cluster;
 mod history;
 mod lease;
 mod link;
+mod members;
 mod request;
 mod revision;
 mod runtime;
@@ -30,7 +31,7 @@ use libkv::engine::{
 use libkv::*;
 use tokio::time::timeout_at;
 
-use self::call::{Call, Ticket, withdrawn};
+use self::call::{Call, Ticket, timed_out, withdrawn};
 use self::cluster::{Cluster, after, closed};
 use self::lease::Leases;
 use self::runtime::Runtime;
@@ -139,6 +140,14 @@ impl ClusterEngine {
         watch::ClusterWatch::new(cluster, watchers, request)
     }
 
+    /// A change of the members.
+    fn change(&self) -> members::Change {
+        members::Change {
+            cluster: self.cluster().clone(),
+            until: self.until,
+        }
+    }
+
     fn read_call<A, B>(&self, path: &'static str, message: A) -> Result<B>
     where
         A: prost::Message + Clone + 'static,
@@ -235,14 +244,6 @@ async fn within<T>(until: Option<Instant>, task: impl Future<Output = Result<T>>
             .await
             .unwrap_or_else(|_| Err(timed_out())),
     }
-}
-
-/// The error of a call without a response by its caller's deadline.
-fn timed_out() -> Error {
-    Error::new(
-        Code::Timeout,
-        "no response from the cluster within the time limit",
-    )
 }
 
 impl Engine for ClusterEngine {
@@ -423,6 +424,34 @@ impl Engine for ClusterEngine {
             .ok()
             .filter(|bytes| *bytes != 0);
         Ok(status)
+    }
+
+    fn hash_kv(&self, revision: Revision) -> Result<HashKvResponse> {
+        self.read(members::hash_kv(self.cluster().clone(), revision))
+    }
+
+    fn member_list(&self) -> Result<Vec<Member>> {
+        self.read(members::list(self.cluster().clone()))
+    }
+
+    fn member_add(&self, peer_urls: Vec<String>, learner: bool) -> Result<Member> {
+        self.wait(self.change().add(peer_urls, learner))
+    }
+
+    fn member_remove(&self, id: u64) -> Result<()> {
+        self.wait(self.change().remove(id))
+    }
+
+    fn member_update(&self, id: u64, peer_urls: Vec<String>) -> Result<()> {
+        self.wait(self.change().update(id, peer_urls))
+    }
+
+    fn member_promote(&self, id: u64) -> Result<()> {
+        self.wait(self.change().promote(id))
+    }
+
+    fn move_leader(&self, id: u64) -> Result<()> {
+        self.wait(self.change().move_leader(id))
     }
 
     fn check(&self) -> Result<CheckReport> {

@@ -269,7 +269,7 @@ fn alarm_in(response: pb::AlarmResponse) -> AlarmResponse {
 }
 
 /// The same error with the details that etcd leaves out.
-async fn explain(
+pub(super) async fn explain(
     cluster: &Arc<Cluster>,
     error: Error,
     key: Option<Vec<u8>>,

@@ -1,4 +1,5 @@
-//! The service Maintenance: status, alarms, snapshots, and refusals of what a store does not have.
+//! The service Maintenance: status, alarms, snapshots, hashes, and refusals of what a store does not
+//! have.
 
 use std::fs::File;
 use std::io::Read;
@@ -29,12 +30,8 @@ const SNAPSHOT_PART_BYTES: usize = 32 << 10;
 /// Free bytes in the file that do not require a defragmentation: later writes use them.
 const FREE_BYTES_KEPT: u64 = 16 << 20;
 
-/// Status, alarms and snapshots, and refusals of operations that a store does not have yet.
+/// Status, alarms, snapshots and hashes, and refusals of operations that a store does not have.
 pub(crate) struct Maintenance(pub Arc<Store>);
-
-fn unsupported(what: &str) -> Status {
-    Status::unimplemented(format!("etcdserver: {what} is not supported by libkv yet"))
-}
 
 #[tonic::async_trait]
 impl maintenance_server::Maintenance for Maintenance {
@@ -108,11 +105,23 @@ impl maintenance_server::Maintenance for Maintenance {
     }
 
     async fn hash(&self, _: Request<pb::HashRequest>) -> ServiceResult<pb::HashResponse> {
-        Err(unsupported("Hash"))
+        let hash = self.0.read_all(snapshot::hash).await?;
+        let header = self.0.identity.header(self.0.revision()?);
+        Ok(Response::new(pb::HashResponse { header, hash }))
     }
 
-    async fn hash_kv(&self, _: Request<pb::HashKvRequest>) -> ServiceResult<pb::HashKvResponse> {
-        Err(unsupported("HashKV"))
+    async fn hash_kv(
+        &self,
+        request: Request<pb::HashKvRequest>,
+    ) -> ServiceResult<pb::HashKvResponse> {
+        let revision = request.into_inner().revision;
+        let hashed = self.0.read_all(move |db| db.hash_kv(revision)).await?;
+        Ok(Response::new(pb::HashKvResponse {
+            header: self.0.identity.header(hashed.revision),
+            hash: hashed.hash,
+            compact_revision: hashed.compact_revision,
+            hash_revision: hashed.hash_revision,
+        }))
     }
 
     type SnapshotStream = tokio_stream::Iter<SnapshotMessages>;
@@ -121,11 +130,7 @@ impl maintenance_server::Maintenance for Maintenance {
         &self,
         _: Request<pb::SnapshotRequest>,
     ) -> ServiceResult<Self::SnapshotStream> {
-        let db = self.0.db.clone();
-        let written = tokio::task::spawn_blocking(move || snapshot::write_unnamed(&db)).await;
-        let (file, bytes) = written
-            .map_err(|error| Status::internal(format!("etcdserver: the snapshot failed: {error}")))?
-            .map_err(refusal)?;
+        let (file, bytes) = self.0.read_all(snapshot::write_unnamed).await?;
         Ok(Response::new(tokio_stream::iter(SnapshotMessages {
             file,
             remaining_bytes: bytes,
@@ -162,8 +167,8 @@ impl maintenance_server::Maintenance for Maintenance {
             }
             Ok(DowngradeAction::Enable) => {
                 check_target(&version)?;
-                Err(Status::unimplemented(
-                    "etcdserver: a libkv store cannot become one of an older etcd",
+                Err(Status::failed_precondition(
+                    "etcdserver: a libkv store has one version: there is nothing to downgrade",
                 ))
             }
             // OK even if no downgrade is in progress

@@ -27,6 +27,7 @@ mod lock;
 mod maintenance;
 mod metrics;
 mod options;
+mod peer_urls;
 mod port;
 mod reply;
 mod router;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use libkv::engine::Limits;
-use libkv::support::{BCRYPT_COST, BCRYPT_COSTS, fork_generation};
+use libkv::support::{BCRYPT_COST, BCRYPT_COSTS, fork_generation, ids_of_store};
 use libkv::{Code, Db, Error, Result};
 use tokio::runtime::{EnterGuard, Runtime};
 use tokio::sync::watch;
@@ -246,7 +246,7 @@ impl Listener {
             db: db.clone(),
             identity: identity(&status.store_id)?,
             name: options.name,
-            peer_urls: options.peer_urls,
+            peer_urls: Mutex::new(options.peer_urls),
             client_urls,
             // the handle always checks its own limits
             limits: (limits != of_handle).then_some(limits),
@@ -358,14 +358,12 @@ impl Drop for Threads {
 /// The ids of cluster and member come from the store's id, so that they do not depend on the
 /// server.
 fn identity(store_id: &str) -> Result<Identity> {
-    let half =
-        |digits: Option<&str>| digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
-    match (half(store_id.get(..16)), half(store_id.get(16..))) {
-        (Some(cluster_id), Some(member_id)) => Ok(Identity {
+    match ids_of_store(store_id) {
+        Some((cluster_id, member_id)) => Ok(Identity {
             cluster_id,
             member_id,
         }),
-        _ => Err(Error::new(
+        None => Err(Error::new(
             Code::Internal,
             format!("the store's id is {store_id:?}"),
         )),

@@ -2,8 +2,8 @@
 //! the counters for `/metrics`.
 
 use std::cell::LazyCell;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use libkv::engine::Limits;
@@ -31,8 +31,9 @@ pub(crate) struct Store {
     pub identity: Identity,
     /// The one member's name.
     pub name: String,
-    /// Its peer URLs and its client URLs, as `MemberList` shows them.
-    pub peer_urls: Vec<String>,
+    /// Its peer URLs, as `MemberList` shows them and `MemberUpdate` replaces them.
+    pub peer_urls: Mutex<Vec<String>>,
+    /// Its client URLs, as `MemberList` shows them.
     pub client_urls: Vec<String>,
     /// The server's own limits, if they differ from those of the handle.
     pub limits: Option<Limits>,
@@ -165,12 +166,20 @@ impl Store {
         self: &Arc<Self>,
         read: impl FnOnce(&Db) -> libkv::Result<T> + Send + 'static,
     ) -> Result<T, Status> {
-        let (store, started) = (self.clone(), Instant::now());
+        let started = Instant::now();
+        let response = self.read_all(read).await;
+        self.counters.applied(started.elapsed());
+        response
+    }
+
+    /// As [`read`](Store::read), for what reads the whole store: it is no sign of a slow disk.
+    pub async fn read_all<T: Send + 'static>(
+        self: &Arc<Self>,
+        read: impl FnOnce(&Db) -> libkv::Result<T> + Send + 'static,
+    ) -> Result<T, Status> {
+        let store = self.clone();
         match tokio::task::spawn_blocking(move || read(&store.db)).await {
-            Ok(response) => {
-                self.counters.applied(started.elapsed());
-                response.map_err(refusal)
-            }
+            Ok(response) => response.map_err(refusal),
             Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
             Err(_) => Err(stopped()),
         }
@@ -240,7 +249,7 @@ impl Store {
             db,
             identity: Identity::default(),
             name: String::new(),
-            peer_urls: Vec::new(),
+            peer_urls: Mutex::default(),
             client_urls: Vec::new(),
             limits: None,
             message_bytes_max: 0,

@@ -6,9 +6,11 @@
 //! be restored. Saved files can be restored by etcd 3.5 and later.
 
 mod format;
+mod hash;
 mod restore;
 mod save;
 
+pub(crate) use hash::hash;
 pub use restore::{Restore, Restored};
 pub(crate) use save::write_unnamed;
 pub use save::{Saved, save};

@@ -6,7 +6,6 @@ use libkv_etcd::pb::etcdserverpb as pb;
 use libkv_etcd::pb::etcdserverpb::cluster_client::ClusterClient;
 use libkv_etcd::{Level, Serve, serve};
 use libkv_test_support::deadline::deadline;
-use tonic::Code;
 
 use crate::support::{Served, connect, run, store};
 
@@ -32,11 +31,6 @@ fn cluster_has_one_member() {
             (header.member_id, "alone")
         );
         assert_eq!(member.client_ur_ls, ["http://example:2379"]);
-        let added = served
-            .cluster()
-            .member_add(pb::MemberAddRequest::default())
-            .await;
-        assert_eq!(added.expect_err("one member").code(), Code::Unimplemented);
     });
 }
 

@@ -106,11 +106,13 @@ fn maintenance_status_is_that_of_the_store() {
             "etcdserver: unknown method",
         );
 
-        let later = maintenance.hash_kv(pb::HashKvRequest { revision: 0 }).await;
+        let negative = maintenance
+            .hash_kv(pb::HashKvRequest { revision: -1 })
+            .await;
         refused(
-            later,
-            Code::Unimplemented,
-            "etcdserver: HashKV is not supported by libkv yet",
+            negative,
+            Code::InvalidArgument,
+            "etcdserver: the revision is -1; 0 is the current one",
         );
         // the parts of a snapshot, then its hash, whose length shows that the file is complete
         let parts = maintenance.snapshot(pb::SnapshotRequest {}).await;

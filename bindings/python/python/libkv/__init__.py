@@ -67,6 +67,7 @@ from libkv._libkv import (
     Election,
     Event,
     EventScan,
+    HashKvResponse,
     KeyValue,
     KeyValues,
     Leaders,
@@ -76,6 +77,7 @@ from libkv._libkv import (
     LeaseRevokeResponse,
     LeaseTimeToLiveResponse,
     Lock,
+    Member,
     Problem,
     Put,
     PutResponse,
@@ -92,6 +94,7 @@ from libkv._libkv import (
     Watcher,
     __version__,
     open,  # noqa: A004 - as sqlite3.connect would be, had it a path for a name
+    restore,
     serve,
 )
 
@@ -143,6 +146,7 @@ __all__ = [  # noqa: RUF022 - the exceptions come first
     "Error",
     "Event",
     "EventScan",
+    "HashKvResponse",
     "KeyValue",
     "KeyValues",
     "Leaders",
@@ -152,6 +156,7 @@ __all__ = [  # noqa: RUF022 - the exceptions come first
     "LeaseRevokeResponse",
     "LeaseTimeToLiveResponse",
     "Lock",
+    "Member",
     "Problem",
     "Put",
     "PutResponse",
@@ -168,5 +173,6 @@ __all__ = [  # noqa: RUF022 - the exceptions come first
     "Watcher",
     "__version__",
     "open",
+    "restore",
     "serve",
 ]

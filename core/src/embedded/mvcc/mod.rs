@@ -10,6 +10,7 @@
 //! | `walk` | one key, or every key of a range, at a revision |
 //! | `read` | ranges: limits, filters, order, counts, pages |
 //! | `history` | the events of a key or of a range of revisions; differences |
+//! | `hash` | the hash of the history, as etcd computes it |
 //!
 //! Writing:
 //!
@@ -35,6 +36,7 @@ mod chain;
 pub(crate) mod compact;
 pub(crate) mod conditions;
 pub(crate) mod dump;
+pub(crate) mod hash;
 pub(crate) mod history;
 pub(crate) mod lease;
 mod load;

@@ -8,8 +8,9 @@
 Reads of a store in this process run on the loop's thread and do not wait. Writes go to the store's
 queue; all writes that wait at one moment share a commit, and the loop is woken once for the
 responses of a group. Watchers, leases, locks and elections wake the loop in the same way: each wait
-is a future, and no call or handle needs a thread. Only open(), close() and check() run on a thread
-of the loop's executor, because they are rare, may take long, and the store has no queue for them.
+is a future, and no call or handle needs a thread. Only open(), close(), check(),
+hash_kv(), snapshot_save() and restore() run on a thread of the loop's executor, because they are
+rare, may take long, and the store has no queue for them.
 
 On a cluster no call waits on the loop's thread either: get(), range(), writes, leases, locks and
 elections are concurrent requests without a thread. The other reads, and the start of a watcher, run
@@ -27,6 +28,7 @@ from libkv.aio._claims import Election, Leaders, Lock
 from libkv.aio._db import Db, open  # noqa: A004 - as libkv.open
 from libkv.aio._lease import Lease
 from libkv.aio._reads import Scan, Snapshot
+from libkv.aio._snapshot_file import restore
 from libkv.aio._server import Server, serve
 from libkv.aio._transaction import Transaction
 from libkv.aio._watcher import Watcher
@@ -43,6 +45,7 @@ __all__ = [
     "Transaction",
     "Watcher",
     "open",
+    "restore",
     "serve",
 ]
 

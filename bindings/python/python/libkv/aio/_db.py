@@ -3,7 +3,7 @@
 import asyncio
 import functools
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast, overload
 
@@ -230,6 +230,70 @@ class Db(Requests):
     async def check(self) -> libkv.CheckReport:
         """Read the whole store and verify every invariant; see libkv.Db.check()."""
         return await asyncio.to_thread(self._db.check)
+
+    async def hash_kv(self, revision: int = 0) -> libkv.HashKvResponse:
+        """Return the hash of all events up to a revision; see libkv.Db.hash_kv()."""
+        return await asyncio.to_thread(self._db.hash_kv, revision)
+
+    async def member_list(self) -> list[libkv.Member]:
+        """Return the members of the cluster; see libkv.Db.member_list()."""
+        return await run(self._db, self._db.member_list)
+
+    async def member_add(self, peer_urls: Iterable[str], *, learner: bool = False) -> libkv.Member:
+        """Add a member to the cluster; see libkv.Db.member_add()."""
+        return await run(self._db, self._db.member_add, peer_urls, learner=learner)
+
+    async def member_remove(self, id: int) -> None:
+        """Remove a member from the cluster; see libkv.Db.member_remove()."""
+        await run(self._db, self._db.member_remove, id)
+
+    async def member_update(self, id: int, peer_urls: Iterable[str]) -> None:
+        """Replace the peer URLs of a member; see libkv.Db.member_update()."""
+        await run(self._db, self._db.member_update, id, peer_urls)
+
+    async def member_promote(self, id: int) -> None:
+        """Give a learner its vote; see libkv.Db.member_promote()."""
+        await run(self._db, self._db.member_promote, id)
+
+    async def move_leader(self, id: int) -> None:
+        """Make a member the leader of its cluster; see libkv.Db.move_leader()."""
+        await run(self._db, self._db.move_leader, id)
+
+    async def snapshot_save(self, path: Target) -> int:
+        """Write a snapshot of the store to a new file; see libkv.Db.snapshot_save()."""
+        return await asyncio.to_thread(self._db.snapshot_save, path)
+
+    async def hash_kv(self, revision: int = 0) -> libkv.HashKvResponse:
+        """Return the hash of all events up to a revision; see libkv.Db.hash_kv()."""
+        return await asyncio.to_thread(self._db.hash_kv, revision)
+
+    async def member_list(self) -> list[libkv.Member]:
+        """Return the members of the cluster; see libkv.Db.member_list()."""
+        return await run(self._db, self._db.member_list)
+
+    async def member_add(self, peer_urls: Iterable[str], *, learner: bool = False) -> libkv.Member:
+        """Add a member to the cluster; see libkv.Db.member_add()."""
+        return await run(self._db, self._db.member_add, peer_urls, learner=learner)
+
+    async def member_remove(self, id: int) -> None:
+        """Remove a member from the cluster; see libkv.Db.member_remove()."""
+        await run(self._db, self._db.member_remove, id)
+
+    async def member_update(self, id: int, peer_urls: Iterable[str]) -> None:
+        """Replace the peer URLs of a member; see libkv.Db.member_update()."""
+        await run(self._db, self._db.member_update, id, peer_urls)
+
+    async def member_promote(self, id: int) -> None:
+        """Give a learner its vote; see libkv.Db.member_promote()."""
+        await run(self._db, self._db.member_promote, id)
+
+    async def move_leader(self, id: int) -> None:
+        """Make a member the leader of its cluster; see libkv.Db.move_leader()."""
+        await run(self._db, self._db.move_leader, id)
+
+    async def snapshot_save(self, path: Target) -> int:
+        """Write a snapshot of the store to a new file; see libkv.Db.snapshot_save()."""
+        return await asyncio.to_thread(self._db.snapshot_save, path)
 
     async def close(self) -> None:
         """Close the store: every later call raises ClosedError. A second close has no effect."""
