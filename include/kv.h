@@ -2133,7 +2133,7 @@ kv_code kv_member_list(const struct kv_db *db,
 //
 // Owner: no ownership changes; the URLs, peer_urls_len of them, are borrowed for the call.
 // Threads: any.
-// Errors: KV_UNSUPPORTED for a store (the message says how to move to a cluster),
+// Errors: KV_UNSUPPORTED for a store (the message explains how to move to a cluster),
 // KV_INVALID_ARGUMENT (URLs that cannot be read), KV_FAILED_PRECONDITION (URLs of another member, a
 // learner too many, members that are not healthy), KV_UNKNOWN_OUTCOME, KV_CLOSED, KV_FORKED.
 KV_API

@@ -1134,7 +1134,7 @@ export class Db {
    * is started afterwards. A learner has no vote until {@link memberPromote}. A voter counts for the
    * quorum at once: in a cluster of one, writes wait until it has started.
    *
-   * @throws {KvError} `UNSUPPORTED` for a store (the message says how to move to a cluster),
+   * @throws {KvError} `UNSUPPORTED` for a store (the message explains how to move to a cluster),
    * `INVALID_ARGUMENT` (URLs that cannot be read), `FAILED_PRECONDITION` (URLs of another member, a
    * learner too many, members that are not healthy), `UNKNOWN_OUTCOME`
    */

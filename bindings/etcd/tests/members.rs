@@ -232,7 +232,7 @@ impl Services {
         }
     }
 
-    /// Rows in which 3.5 differs: it may hang at an id of 0, and its version is another.
+    /// Rows in which 3.5 differs: it may not respond to an id of 0, and its version is another.
     async fn rows_of_37(&mut self) {
         let request = pb::HashKvRequest { revision: 3 };
         let response = self.maintenance.hash_kv(request).await;
@@ -570,14 +570,14 @@ fn transcript(etcdctl: &Path, url: &str) -> Vec<String> {
                 .expect("etcdctl starts");
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             let error = text(&done.stderr);
-            let said: Vec<&str> = error
+            let printed: Vec<&str> = error
                 .lines()
                 .filter(|line| !line.starts_with('{'))
                 .collect();
             let out = format!(
                 "{command}\n{}{}\nstatus {:?}",
                 text(&done.stdout),
-                said.join("\n"),
+                printed.join("\n"),
                 done.status.code()
             );
             masked(&out, url, &own)

@@ -579,7 +579,7 @@ impl Db {
     /// its new id. Its process is started afterwards. A learner has no vote until member_promote().
     /// A voter counts for the quorum at once: in a cluster of one, writes wait until it has started.
     ///
-    /// Raises UnsupportedError for a store (the message says how to move to a cluster),
+    /// Raises UnsupportedError for a store (the message explains how to move to a cluster),
     /// InvalidArgumentError (URLs that cannot be read), FailedPreconditionError (URLs of another
     /// member, a learner too many, members that are not healthy), UnknownOutcomeError.
     #[pyo3(signature = (peer_urls, **options), text_signature = "($self, peer_urls, *, learner=False)")]

@@ -5,7 +5,7 @@ use crate::etcd_text;
 use crate::member::{Member, ids_of_store};
 use crate::model::Revision;
 
-/// How a store becomes a cluster. A server says this to a client that adds a member.
+/// How a store becomes a cluster. A server sends this to a client that adds a member.
 const UNCHANGEABLE: &str = "a libkv store has one member, which cannot be changed; to move \
     it to an etcd cluster, save it with `kv snapshot save` and restore that file for each member with \
     `etcdutl snapshot restore`";

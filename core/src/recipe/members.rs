@@ -54,7 +54,7 @@ impl Db {
     ///
     /// # Errors
     ///
-    /// `unsupported` for a store: its message says how to move to a cluster. `invalid_argument`
+    /// `unsupported` for a store: its message explains how to move to a cluster. `invalid_argument`
     /// (URLs that cannot be read), `failed_precondition` (URLs of another member, a learner too
     /// many, members that are not healthy), `unknown_outcome`.
     pub fn member_add<U: Into<String>>(

@@ -47,8 +47,8 @@ fn store_is_one_member_that_cannot_be_changed() {
         format!("member promote {id}"),
     ] {
         let ran = place.kv(&line);
-        let said = ran.refused(10);
-        assert!(said.contains("kv snapshot save"), "{line}: {said}");
+        let refusal = ran.refused(10);
+        assert!(refusal.contains("kv snapshot save"), "{line}: {refusal}");
     }
     for line in [
         "member add two",

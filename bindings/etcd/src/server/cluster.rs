@@ -73,7 +73,7 @@ impl cluster_server::Cluster for Cluster {
                 "etcdserver: Peer URLs already exists",
             ));
         }
-        // a store refuses, and says how to move to a cluster
+        // a store refuses, and its message explains how to move to a cluster
         match self.0.db.member_add(urls, is_learner) {
             Err(error) => Err(refusal(error)),
             Ok(_) => Err(convert::wrong_response()),
