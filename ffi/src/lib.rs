@@ -51,6 +51,8 @@ mod admin;
 
 mod alarm;
 
+mod auth;
+
 mod guard;
 
 mod handle;

@@ -25,6 +25,22 @@ const KIND = {
   alarmList: 19,
   alarmActivate: 20,
   alarmDisarm: 21,
+  authEnable: 22,
+  authDisable: 23,
+  authStatus: 24,
+  userAdd: 25,
+  userGet: 26,
+  userList: 27,
+  userDelete: 28,
+  userChangePassword: 29,
+  userGrantRole: 30,
+  userRevokeRole: 31,
+  roleAdd: 32,
+  roleGet: 33,
+  roleList: 34,
+  roleDelete: 35,
+  roleGrantPermission: 36,
+  roleRevokePermission: 37,
 }
 /** What a response begins with. */
 const RESPONSE = {
@@ -52,6 +68,9 @@ const RESPONSE = {
   claim: 21,
   server: 22,
   alarms: 23,
+  authStatus: 24,
+  names: 25,
+  permissions: 26,
 }
 const DURABILITIES = [null, 'sync', 'lazy', 'none']
 const LIMITS = [null, 'etcd']
@@ -74,6 +93,7 @@ const COMPARE_TARGET = {
 const COMPARE_RESULTS = ['==', '>', '<', '!=']
 const EVENT_KINDS = ['put', 'delete']
 const ALARM_KINDS = [null, 'nospace', 'corrupt']
+const PERMISSION_TYPES = ['read', 'write', 'readwrite']
 
 module.exports = {
   ALARM_KINDS,
@@ -83,6 +103,7 @@ module.exports = {
   EVENT_KINDS,
   KIND,
   LIMITS,
+  PERMISSION_TYPES,
   RANGE_KIND,
   RESPONSE,
   SORT_ORDERS,

@@ -71,6 +71,7 @@ class Difference extends Response {}
 class LeaseGrantResponse extends Response {}
 class LeaseKeepAliveResponse extends Response {}
 class LeaseTimeToLiveResponse extends Response {}
+class Permission extends Response {}
 class Problem extends Response {}
 
 module.exports = {
@@ -80,6 +81,7 @@ module.exports = {
   LeaseGrantResponse,
   LeaseKeepAliveResponse,
   LeaseTimeToLiveResponse,
+  Permission,
   Problem,
   RangeResponse,
   WatchBatch,

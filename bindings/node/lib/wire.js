@@ -4,7 +4,14 @@
 
 const { KvError } = require('./errors.js')
 const { native, flush, mail, scratch, view: scratchView, SCRATCH_BYTES } = require('./native.js')
-const { ALARM_KINDS, COMPARE_TARGET, KIND, RANGE_KIND, RESPONSE } = require('./numbers.js')
+const {
+  ALARM_KINDS,
+  COMPARE_TARGET,
+  KIND,
+  PERMISSION_TYPES,
+  RANGE_KIND,
+  RESPONSE,
+} = require('./numbers.js')
 const { optionWriters } = require('./options.js')
 const {
   AlarmMember,
@@ -13,6 +20,7 @@ const {
   LeaseGrantResponse,
   LeaseKeepAliveResponse,
   LeaseTimeToLiveResponse,
+  Permission,
   Problem,
   RangeResponse,
   WatchBatch,
@@ -438,6 +446,21 @@ READ[RESPONSE.leaseTimeToLive] = () =>
   })
 READ[RESPONSE.leases] = () => list(id)
 READ[RESPONSE.alarms] = () => list(alarm)
+READ[RESPONSE.authStatus] = () => ({
+  enabled: readFlag(),
+  authRevision: number(),
+  revision: number(),
+})
+READ[RESPONSE.names] = () => list(text)
+READ[RESPONSE.permissions] = () =>
+  list(
+    () =>
+      new Permission({
+        type: PERMISSION_TYPES[from[pos++]],
+        key: readBytes(count()),
+        rangeEnd: readBytes(count()),
+      }),
+  )
 READ[RESPONSE.lease] = () => ({ handle: number(), id: id(), ttlSeconds: number() })
 READ[RESPONSE.server] = () => ({ number: number(), address: text() })
 READ[RESPONSE.claim] = () => ({ isHeld: readFlag(), revision: number(), key: readBytes(count()) })

@@ -4,6 +4,7 @@ use libkv::{Compact, Db, LeaseGrant, LeaseTimeToLive, Request, Response, Result}
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 
+use crate::auth;
 use crate::job::{JobPromise, on_pool};
 use crate::state::{State, guarded, with_state};
 use crate::wire::{Call, Writer};
@@ -73,6 +74,7 @@ fn perform(db: &Db, call: Call, writer: &mut Writer) -> Result<()> {
         Call::AlarmList => writer.alarms(&db.alarm_list()?),
         Call::AlarmActivate(kind, member) => writer.alarms(&db.alarm_activate(kind, member)?),
         Call::AlarmDisarm(member, kind) => writer.alarms(&db.alarm_disarm(member, kind)?),
+        Call::Auth(request) => auth::run(db, request, writer)?,
     }
     Ok(())
 }
@@ -91,6 +93,7 @@ fn run(db: &Db, request: Request) -> Result<Response> {
         }
         Request::LeaseRevoke(revoke) => Response::LeaseRevoke(db.lease_revoke(revoke.id)?),
         Request::Alarm(alarm) => Response::Alarm(db.alarm(alarm)?),
+        Request::Auth(request) => db.call_unless(request, &|| false)?,
         Request::Side(side) => Response::Side(db.side(side)?),
     })
 }

@@ -28,6 +28,22 @@ pub mod kind {
     pub const ALARM_LIST: u8 = 19;
     pub const ALARM_ACTIVATE: u8 = 20;
     pub const ALARM_DISARM: u8 = 21;
+    pub const AUTH_ENABLE: u8 = 22;
+    pub const AUTH_DISABLE: u8 = 23;
+    pub const AUTH_STATUS: u8 = 24;
+    pub const USER_ADD: u8 = 25;
+    pub const USER_GET: u8 = 26;
+    pub const USER_LIST: u8 = 27;
+    pub const USER_DELETE: u8 = 28;
+    pub const USER_CHANGE_PASSWORD: u8 = 29;
+    pub const USER_GRANT_ROLE: u8 = 30;
+    pub const USER_REVOKE_ROLE: u8 = 31;
+    pub const ROLE_ADD: u8 = 32;
+    pub const ROLE_GET: u8 = 33;
+    pub const ROLE_LIST: u8 = 34;
+    pub const ROLE_DELETE: u8 = 35;
+    pub const ROLE_GRANT_PERMISSION: u8 = 36;
+    pub const ROLE_REVOKE_PERMISSION: u8 = 37;
 }
 
 /// What a response begins with.
@@ -56,6 +72,9 @@ pub mod response {
     pub const CLAIM: u8 = 21;
     pub const SERVER: u8 = 22;
     pub const ALARMS: u8 = 23;
+    pub const AUTH_STATUS: u8 = 24;
+    pub const NAMES: u8 = 25;
+    pub const PERMISSIONS: u8 = 26;
 }
 
 /// The value of a number; `None` for numbers without a meaning.
@@ -122,6 +141,16 @@ pub fn alarm_kind(number: u8) -> Option<AlarmKind> {
     Some(match number {
         1 => AlarmKind::NoSpace,
         2 => AlarmKind::Corrupt,
+        _ => return None,
+    })
+}
+
+/// The value of a number; `None` for numbers without a meaning.
+pub fn permission_type(number: u8) -> Option<PermissionType> {
+    Some(match number {
+        0 => PermissionType::Read,
+        1 => PermissionType::Write,
+        2 => PermissionType::ReadWrite,
         _ => return None,
     })
 }

@@ -47,6 +47,8 @@ pub enum Call {
     AlarmActivate(AlarmKind, u64),
     /// Disarms the alarms of this member (0: all) and kind (none: all).
     AlarmDisarm(u64, Option<AlarmKind>),
+    /// A call about users and roles.
+    Auth(Auth),
 }
 
 /// A request whose response is read page by page.
@@ -65,7 +67,8 @@ pub struct Reader<'a> {
     depth: usize,
 }
 
-fn malformed() -> Error {
+/// The error for bytes that `lib/wire.js` does not write.
+pub fn malformed() -> Error {
     Error::new(
         Code::Internal,
         "a request reached the native part malformed",
@@ -145,7 +148,8 @@ impl<'a> Reader<'a> {
         numbers::sort_target(self.u8()?).ok_or_else(malformed)
     }
 
-    fn key_range(&mut self) -> Result<KeyRange> {
+    /// A set of keys.
+    pub fn key_range(&mut self) -> Result<KeyRange> {
         Ok(match self.u8()? {
             range_kind::KEY => KeyRange::key(self.bytes()?),
             range_kind::PREFIX => KeyRange::prefix(self.bytes()?),
@@ -309,7 +313,7 @@ impl<'a> Reader<'a> {
                 let (kind, member) = (self.alarm_kind()?, self.i64()? as u64);
                 Call::AlarmDisarm(member, kind)
             }
-            _ => return Err(malformed()),
+            kind => Call::Auth(self.auth(kind)?),
         })
     }
 
@@ -362,7 +366,8 @@ pub struct Writer {
 }
 
 impl Writer {
-    fn u32(&mut self, n: usize) -> &mut Writer {
+    /// A count or a length.
+    pub fn u32(&mut self, n: usize) -> &mut Writer {
         // LMDB stores no value of 4 GiB
         self.bytes.extend_from_slice(&(n as u32).to_le_bytes());
         self
@@ -389,12 +394,14 @@ impl Writer {
         self
     }
 
-    fn flag(&mut self, flag: bool) -> &mut Writer {
+    /// A boolean.
+    pub fn flag(&mut self, flag: bool) -> &mut Writer {
         self.bytes.push(flag as u8);
         self
     }
 
-    fn counted(&mut self, bytes: &[u8]) -> &mut Writer {
+    /// Bytes after their length.
+    pub fn counted(&mut self, bytes: &[u8]) -> &mut Writer {
         self.u32(bytes.len());
         self.bytes.extend_from_slice(bytes);
         self
@@ -427,7 +434,8 @@ impl Writer {
         self
     }
 
-    fn kind(&mut self, kind: u8) -> &mut Writer {
+    /// The byte of a kind.
+    pub fn kind(&mut self, kind: u8) -> &mut Writer {
         self.bytes.push(kind);
         self
     }
@@ -470,8 +478,8 @@ impl Writer {
                 self.kind(response::LEASE_REVOKE).number(revoked.revision);
             }
             Response::Alarm(response) => self.alarms(&response.alarms),
-            // this package has no such request
-            Response::Side(_) => {}
+            // auth.rs writes the first; this package has no request Side
+            Response::Auth(_) | Response::Side(_) => {}
         }
     }
 

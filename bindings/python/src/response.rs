@@ -324,8 +324,8 @@ impl IntoPython for Response {
             Response::LeaseGrant(granted) => granted.into_python(py)?.into_any(),
             Response::LeaseRevoke(revoked) => revoked.into_python(py)?.into_any(),
             Response::Alarm(response) => list(py, response.alarms)?.into_any(),
-            // this package has no such request
-            Response::Side(_) => py.None(),
+            // its calls read the response themselves; this package has no request Side
+            Response::Auth(_) | Response::Side(_) => py.None(),
         })
     }
 }

@@ -67,9 +67,10 @@ const READ: &[&str] = &[
     "sort_target",
     "compare_result",
     "alarm_kind",
+    "permission_type",
 ];
 /// Enumerations whose numbers C gets.
-const WRITTEN: &[&str] = &["durability", "event_kind", "alarm_kind"];
+const WRITTEN: &[&str] = &["durability", "event_kind", "alarm_kind", "permission_type"];
 
 /// `ffi/src/constants.rs`.
 pub fn constants(table: &Table) -> Output {

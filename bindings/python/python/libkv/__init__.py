@@ -55,6 +55,7 @@ from libkv._codes import (
 from libkv._errors import Error
 from libkv._libkv import (
     AlarmMember,
+    AuthStatus,
     CheckReport,
     Clock,
     CompactResponse,
@@ -76,6 +77,7 @@ from libkv._libkv import (
     LeaseRevokeResponse,
     LeaseTimeToLiveResponse,
     Lock,
+    Permission,
     Problem,
     Put,
     PutResponse,
@@ -130,6 +132,7 @@ __all__ = [  # noqa: RUF022 - the exceptions come first
     "UnsupportedError",
     # end of generated
     "AlarmMember",
+    "AuthStatus",
     "CheckReport",
     "Clock",
     "CompactResponse",
@@ -152,6 +155,7 @@ __all__ = [  # noqa: RUF022 - the exceptions come first
     "LeaseRevokeResponse",
     "LeaseTimeToLiveResponse",
     "Lock",
+    "Permission",
     "Problem",
     "Put",
     "PutResponse",
