@@ -9,8 +9,8 @@ use std::task::Waker;
 use std::time::Instant;
 use std::vec;
 
-pub use crate::completion::{Completion, Submission};
 use crate::auth::{AuthData, AuthStamp};
+pub use crate::completion::{Completion, Submission};
 use crate::error::{Code, Error, Result};
 use crate::model::{Difference, Event, KeyRange, KeyValue, LeaseId, PairRef, Revision};
 use crate::request::{

@@ -22,6 +22,7 @@ pub type LeaseId = i64;
 ///
 /// A `range_end` at or below `key` (and not `\0`) is an empty range, not an error.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct KeyRange {
     /// The key, or the first key of the interval. Must not be empty in a request.
     pub key: Vec<u8>,

@@ -15,7 +15,10 @@ pub const BCRYPT_COSTS: std::ops::RangeInclusive<u32> = 4..=31;
 /// `internal` if the system has no random numbers.
 pub fn hash_password(password: &str, cost: u32) -> Result<String> {
     let hashed = bcrypt::hash_with_result(password, cost).map_err(|error| {
-        Error::new(Code::Internal, format!("hashing a password failed: {error}"))
+        Error::new(
+            Code::Internal,
+            format!("hashing a password failed: {error}"),
+        )
     })?;
     Ok(hashed.format_for_version(bcrypt::Version::TwoA))
 }

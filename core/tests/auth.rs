@@ -27,10 +27,16 @@ fn each_change_adds_one_to_the_revision_of_users_and_roles() {
     db.role_add("reader").unwrap();
     db.user_grant_role("alice", "reader").unwrap();
     db.user_grant_role("alice", "reader").unwrap();
-    assert_eq!(auth_revision(&db), 4, "granting a role again changes nothing");
+    assert_eq!(
+        auth_revision(&db),
+        4,
+        "granting a role again changes nothing"
+    );
     let read = |range| Permission::new(PermissionType::Read, range);
-    db.role_grant_permission("reader", read(KeyRange::key("a"))).unwrap();
-    db.role_grant_permission("reader", read(KeyRange::key("a"))).unwrap();
+    db.role_grant_permission("reader", read(KeyRange::key("a")))
+        .unwrap();
+    db.role_grant_permission("reader", read(KeyRange::key("a")))
+        .unwrap();
     assert_eq!(auth_revision(&db), 6);
     db.role_revoke_permission("reader", "a").unwrap();
     db.user_change_password("alice", "other").unwrap();
@@ -38,7 +44,10 @@ fn each_change_adds_one_to_the_revision_of_users_and_roles() {
     assert_eq!(auth_revision(&db), 9);
     assert!(db.user_get("alice").unwrap().is_empty());
     db.user_delete("alice").unwrap();
-    assert_eq!(db.user_delete("missing").unwrap_err().code(), Code::FailedPrecondition);
+    assert_eq!(
+        db.user_delete("missing").unwrap_err().code(),
+        Code::FailedPrecondition
+    );
     assert_eq!(auth_revision(&db), 10);
     assert_eq!(db.put(Put::new("k", "v")).unwrap().revision, before + 1);
 }
@@ -47,7 +56,10 @@ fn each_change_adds_one_to_the_revision_of_users_and_roles() {
 fn authentication_needs_root_and_keeps_it() {
     let db = store();
     let precondition = |text| (Code::FailedPrecondition, Some(text));
-    assert_eq!(refused(db.auth_enable()), precondition("root user does not exist"));
+    assert_eq!(
+        refused(db.auth_enable()),
+        precondition("root user does not exist")
+    );
     db.user_add(UserAdd::new("root", "")).unwrap();
     assert_eq!(
         refused(db.auth_enable()),
@@ -86,14 +98,42 @@ fn refusals_have_the_texts_of_etcd_and_change_nothing() {
     let invalid = Code::InvalidArgument;
     let precondition = Code::FailedPrecondition;
     for (result, code, text) in [
-        (db.user_add(UserAdd::new("", "x")), invalid, "user name is empty"),
-        (db.user_add(UserAdd::new("cn", "x")), precondition, "user name already exists"),
-        (db.user_change_password("x", "y"), precondition, "user name not found"),
-        (db.user_grant_role("x", "role"), precondition, "user name not found"),
-        (db.user_grant_role("cn", "x"), precondition, "role name not found"),
-        (db.user_revoke_role("cn", "role"), precondition, "role is not granted to the user"),
+        (
+            db.user_add(UserAdd::new("", "x")),
+            invalid,
+            "user name is empty",
+        ),
+        (
+            db.user_add(UserAdd::new("cn", "x")),
+            precondition,
+            "user name already exists",
+        ),
+        (
+            db.user_change_password("x", "y"),
+            precondition,
+            "user name not found",
+        ),
+        (
+            db.user_grant_role("x", "role"),
+            precondition,
+            "user name not found",
+        ),
+        (
+            db.user_grant_role("cn", "x"),
+            precondition,
+            "role name not found",
+        ),
+        (
+            db.user_revoke_role("cn", "role"),
+            precondition,
+            "role is not granted to the user",
+        ),
         (db.role_add(""), invalid, "role name is empty"),
-        (db.role_add("role"), precondition, "role name already exists"),
+        (
+            db.role_add("role"),
+            precondition,
+            "role name already exists",
+        ),
         (db.role_delete("x"), precondition, "role name not found"),
         (
             db.role_grant_permission("x", permission("b", "a")),
@@ -202,7 +242,9 @@ fn write_is_refused_after_a_change_of_rights() {
         });
         db.engine()
             .submit_if(stamp, Put::new("k", "v").into(), completion);
-        receiver.recv_timeout(std::time::Duration::from_secs(60)).expect("a result")
+        receiver
+            .recv_timeout(std::time::Duration::from_secs(60))
+            .expect("a result")
     };
     let off = db.engine().auth_stamp().unwrap();
     db.role_add("role").unwrap();

@@ -1,8 +1,6 @@
 //! Users, roles and authentication: the methods of [`Db`] for etcd's service Auth.
 
-use crate::auth::{
-    Auth, AuthResponse, AuthStatus, Password, Permission, UserAdd,
-};
+use crate::auth::{Auth, AuthResponse, AuthStatus, Password, Permission, UserAdd};
 use crate::db::Db;
 use crate::error::{Code, Error, Result};
 use crate::model::{KeyRange, Revision};

@@ -288,6 +288,7 @@ fn request_through(db: &Db, request: &Request) -> Result<Response> {
         }
         Request::LeaseRevoke(revoke) => Response::LeaseRevoke(db.lease_revoke(revoke.id)?),
         Request::Alarm(alarm) => Response::Alarm(db.alarm(alarm)?),
+        Request::Auth(auth) => db.engine().call(Request::Auth(auth), None)?,
         Request::Side(side) => Response::Side(db.side(side)?),
     })
 }

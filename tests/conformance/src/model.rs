@@ -174,7 +174,9 @@ impl Model {
             Request::Compact(compact) => self.compact(compact.revision),
             Request::LeaseGrant(grant) => self.grant(grant, false).map(Response::LeaseGrant),
             Request::LeaseRevoke(revoke) => self.revoke(revoke.id).map(Response::LeaseRevoke),
-            Request::Alarm(_) | Request::Side(_) => refuse(Code::Unsupported, "no such step"),
+            Request::Alarm(_) | Request::Auth(_) | Request::Side(_) => {
+                refuse(Code::Unsupported, "no such step")
+            }
         }
     }
 
@@ -617,7 +619,7 @@ impl Model {
             Request::Put(put) => valid_put(put),
             Request::Delete(delete) => not_empty(&delete.range.key),
             Request::Compact(_) | Request::LeaseGrant(_) | Request::LeaseRevoke(_) => Ok(()),
-            Request::Alarm(_) | Request::Side(_) => Ok(()),
+            Request::Alarm(_) | Request::Auth(_) | Request::Side(_) => Ok(()),
             Request::Txn(txn) => {
                 let most = if self.etcd_limits { 128 } else { 100_000 };
                 self.valid_level(txn, most)?;

@@ -484,6 +484,7 @@ pub fn response(response: &Response) -> String {
         Response::LeaseGrant(granted) => format!("granted {} {}", granted.id, granted.ttl_seconds),
         Response::LeaseRevoke(revoked) => format!("revoked {}", revoked.revision),
         Response::Alarm(response) => alarms(&response.alarms),
+        Response::Auth(response) => format!("auth {}", response.revision),
         Response::Side(response) => format!("side {:?} {}", response.records, response.written),
     }
 }

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::command::Context;
 use crate::failure::Result;
-use crate::json::{Key, text_or_base64};
-use crate::notation::Notation;
+use crate::json::Key;
+use crate::notation::{Notation, text_or_base64};
 use crate::output::Out;
 use crate::selection::Selection;
 use crate::target::Access;
@@ -158,7 +158,10 @@ pub fn permission_lines(out: &mut Out, role: &str, permissions: &[Permission]) -
     ];
     for (title, allows) in lists {
         out.line(title)?;
-        for permission in permissions.iter().filter(|permission| allows(permission.kind)) {
+        for permission in permissions
+            .iter()
+            .filter(|permission| allows(permission.kind))
+        {
             range_line(out, &permission.range)?;
         }
     }
@@ -194,7 +197,9 @@ impl Role {
         match self.what {
             What::Add { name } => {
                 let revision = context.open(Access::Write)?.role_add(&name)?;
-                context.out.changed(revision, format!("Role {name} created"))
+                context
+                    .out
+                    .changed(revision, format!("Role {name} created"))
             }
             What::Get { name } => {
                 let permissions = context.open(Access::Read)?.role_get(&name)?;
@@ -212,7 +217,9 @@ impl Role {
             }
             What::Delete { name } => {
                 let revision = context.open(Access::Write)?.role_delete(&name)?;
-                context.out.changed(revision, format!("Role {name} deleted"))
+                context
+                    .out
+                    .changed(revision, format!("Role {name} deleted"))
             }
             What::GrantPermission { role, kind, keys } => {
                 let kind = match kind {
@@ -223,7 +230,9 @@ impl Role {
                 let permission = Permission::new(kind, keys.range(notation)?);
                 let db = context.open(Access::Write)?;
                 let revision = db.role_grant_permission(&role, permission)?;
-                context.out.changed(revision, format!("Role {role} updated"))
+                context
+                    .out
+                    .changed(revision, format!("Role {role} updated"))
             }
             What::RevokePermission { role, keys } => {
                 let range = keys.range(notation)?;

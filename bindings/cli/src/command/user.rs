@@ -112,7 +112,9 @@ fn read_password() -> Result<String> {
     let mut line = String::new();
     let read = io::stdin().lock().read_line(&mut line);
     match read.map_err(Failure::io("standard input"))? {
-        0 => Err(Failure::usage("standard input has no line with the password")),
+        0 => Err(Failure::usage(
+            "standard input has no line with the password",
+        )),
         _ => Ok(line.trim_end_matches(['\n', '\r']).to_string()),
     }
 }
@@ -155,7 +157,9 @@ impl User {
             }
             What::Delete { name } => {
                 let revision = context.open(Access::Write)?.user_delete(&name)?;
-                context.out.changed(revision, format!("User {name} deleted"))
+                context
+                    .out
+                    .changed(revision, format!("User {name} deleted"))
             }
             What::Passwd { name, prompt } => {
                 let password = prompt.password(&name)?;

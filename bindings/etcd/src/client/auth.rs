@@ -13,10 +13,7 @@ fn password_out(password: Password) -> (String, String) {
     use base64::Engine as _;
     match password {
         Password::Plain(password) => (password, String::new()),
-        Password::Hash(hash) => (
-            String::new(),
-            base64::prelude::BASE64_STANDARD.encode(hash),
-        ),
+        Password::Hash(hash) => (String::new(), base64::prelude::BASE64_STANDARD.encode(hash)),
     }
 }
 
@@ -46,7 +43,10 @@ pub(super) async fn send(call: Call, auth: Auth) -> Result<AuthResponse> {
         }
         Auth::UserGet(name) => {
             let response: pb::AuthUserGetResponse = call
-                .run("/etcdserverpb.Auth/UserGet", pb::AuthUserGetRequest { name })
+                .run(
+                    "/etcdserverpb.Auth/UserGet",
+                    pb::AuthUserGetRequest { name },
+                )
                 .await?;
             let mut user = AuthResponse::new(revision_in(&response.header));
             user.roles = response.roles;
@@ -62,13 +62,18 @@ pub(super) async fn send(call: Call, auth: Auth) -> Result<AuthResponse> {
         }
         Auth::RoleGet(role) => {
             let response: pb::AuthRoleGetResponse = call
-                .run("/etcdserverpb.Auth/RoleGet", pb::AuthRoleGetRequest { role })
+                .run(
+                    "/etcdserverpb.Auth/RoleGet",
+                    pb::AuthRoleGetRequest { role },
+                )
                 .await?;
             let mut found = AuthResponse::new(revision_in(&response.header));
             found.permissions = response
                 .perm
                 .into_iter()
-                .map(|permission| permission_in(permission).map_err(|status| error_in(&status, None)))
+                .map(|permission| {
+                    permission_in(permission).map_err(|status| error_in(&status, None))
+                })
                 .collect::<Result<_>>()?;
             found
         }
@@ -86,7 +91,12 @@ pub(super) async fn send(call: Call, auth: Auth) -> Result<AuthResponse> {
 
 async fn send_change(call: Call, auth: Auth) -> Result<AuthResponse> {
     Ok(match auth {
-        Auth::Enable => change!(call, "AuthEnable", AuthEnableResponse, pb::AuthEnableRequest {}),
+        Auth::Enable => change!(
+            call,
+            "AuthEnable",
+            AuthEnableResponse,
+            pb::AuthEnableRequest {}
+        ),
         Auth::Disable => change!(
             call,
             "AuthDisable",

@@ -99,10 +99,7 @@ impl ElectionService {
         let prefix = claim_prefix(&request.name);
         let all_claims = KeyRange::prefix(&prefix[..]);
         self.0.guard.rights(caller)?.read(&all_claims)?;
-        let libkv::Response::Range(found) = self
-            .0
-            .call(caller, holder_request(&prefix))
-            .await?
+        let libkv::Response::Range(found) = self.0.call(caller, holder_request(&prefix)).await?
         else {
             return Err(wrong_response());
         };

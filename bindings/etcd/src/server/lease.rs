@@ -154,7 +154,8 @@ impl Stream for KeepAlives {
         let request = ready!(Pin::new(&mut self.requests).poll_next(cx));
         let counters = &self.store.counters;
         Poll::Ready(request.map(|request| {
-            keep_alive(&self.store, &self.caller, request?.id).inspect(|kept| counters.renewed(kept.ttl))
+            keep_alive(&self.store, &self.caller, request?.id)
+                .inspect(|kept| counters.renewed(kept.ttl))
         }))
     }
 }

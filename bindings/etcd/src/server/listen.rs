@@ -554,7 +554,7 @@ mod tests {
                     .write_all(sent.as_bytes())
                     .await
                     .expect("it is taken");
-                let mut served = pin!(handler.serve_http(server));
+                let mut served = pin!(handler.serve_http(server, None));
                 let mut ends =
                     async || poll_fn(|cx| Poll::Ready(served.as_mut().poll(cx).is_ready())).await;
                 assert!(!ends().await, "it waits for the rest of {sent:?}");

@@ -48,7 +48,9 @@ impl lock_server::Lock for LockService {
     ) -> ServiceResult<pb::UnlockResponse> {
         let caller = caller(&request).clone();
         let delete = Delete::new(Vec::from(request.into_inner().key));
-        let libkv::Response::Delete(deleted) = self.0.call(&caller, delete).await.map_err(unknown)? else {
+        let libkv::Response::Delete(deleted) =
+            self.0.call(&caller, delete).await.map_err(unknown)?
+        else {
             return Err(wrong_response());
         };
         Ok(tonic::Response::new(pb::UnlockResponse {

@@ -15,8 +15,8 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Sleep, sleep};
 use tonic::{Code, Status};
 
-use super::counters::{MethodCounters, add};
 use super::auth::Caller;
+use super::counters::{MethodCounters, add};
 use super::options::Level;
 use super::store::Store;
 use crate::schema::{RPCS, Rpc};
@@ -644,14 +644,18 @@ mod tests {
     fn call() -> Arc<Call> {
         let db = libkv::Db::open(":memory:", libkv::Options::new()).expect("a store in memory");
         let (closing, _) = tokio::sync::watch::channel(false);
-        Arc::new(Call::new(Arc::new(Store::for_tests(db, closing)), 0))
+        Arc::new(Call::new(
+            Arc::new(Store::for_tests(db, closing)),
+            0,
+            Caller::Nobody,
+        ))
     }
 
     #[test]
     fn memory_for_large_messages_is_limited() {
         let first = call();
         first.hold(2 * HELD_BYTES_MAX).expect("it is alone");
-        let second = Call::new(first.store.clone(), 0);
+        let second = Call::new(first.store.clone(), 0, Caller::Nobody);
         let status = second.hold(1).expect_err("there is no room");
         assert_eq!(
             (status.code(), status.message()),
@@ -659,7 +663,7 @@ mod tests {
         );
         first.release();
         drop(second);
-        let third = Call::new(first.store.clone(), 0);
+        let third = Call::new(first.store.clone(), 0, Caller::Nobody);
         third.hold(1).expect("there is room again");
         first.hold(HELD_BYTES_MAX - 1).expect("up to the end of it");
         assert!(third.hold(1).is_err());

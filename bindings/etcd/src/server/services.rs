@@ -114,7 +114,10 @@ impl Grpc {
         counters.methods[index].started.fetch_add(1, Relaxed);
         let rpc = &RPCS[index];
         let caller = Caller::new(request.headers(), request.extensions());
-        let permitted = state.store.guard.permit(&caller, policy(rpc.service, rpc.name));
+        let permitted = state
+            .store
+            .guard
+            .permit(&caller, policy(rpc.service, rpc.name));
         let call = Arc::new(Call::new(state.store.clone(), index, caller));
         if counters.requests.load(Relaxed) > REQUESTS_MAX {
             return ReplyFuture::refused(
@@ -284,7 +287,7 @@ mod tests {
             .expect("a runtime");
         runtime.block_on(async {
             let (store, grpc) = served();
-            let other_call = Call::new(store.clone(), 0);
+            let other_call = Call::new(store.clone(), 0, Caller::Nobody);
             assert!(other_call.count(HELD_BYTES_MAX), "nothing else is held");
             // there is no room for the responses, but that is known only after the commit
             for response in writes_with_large_responses(&store, &grpc).await {

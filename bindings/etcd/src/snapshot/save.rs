@@ -143,10 +143,7 @@ fn write_database(db: &Db, file: File, path: &Path) -> Result<(File, Saved)> {
 }
 
 /// The buckets before the records of `key`, in order of their names.
-fn write_before_records<W: Write + Seek>(
-    writer: &mut Writer<W>,
-    data: AuthData,
-) -> io::Result<()> {
+fn write_before_records<W: Write + Seek>(writer: &mut Writer<W>, data: AuthData) -> io::Result<()> {
     writer.bucket(bucket::ALARM)?;
     writer.bucket(bucket::AUTH)?;
     if data != AuthData::default() {

@@ -85,8 +85,8 @@ impl Client {
     /// The first message of the response of a call, whatever its kind: `service/method`.
     pub async fn raw(&self, path: &str, message: Vec<u8>) -> Result<Vec<u8>, Status> {
         let path = format!("/{path}").parse().expect("a path");
-        let mut grpc = tonic::client::Grpc::new(self.channel.clone())
-            .max_decoding_message_size(usize::MAX);
+        let mut grpc =
+            tonic::client::Grpc::new(self.channel.clone()).max_decoding_message_size(usize::MAX);
         grpc.ready().await.expect("a connection");
         let requests = tokio_stream::iter([message]);
         let call = grpc.streaming(self.request(requests), path, Raw);

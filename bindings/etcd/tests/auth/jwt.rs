@@ -43,7 +43,10 @@ impl Drop for Folder {
 }
 
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970")
+        .as_secs()
 }
 
 /// A token signed with HMAC.
@@ -53,11 +56,17 @@ fn sign(header: &Value, claims: &Value, secret: &[u8]) -> String {
     let body = format!("{}.{}", part(header), part(claims));
     let mut mac = Hmac::<sha2::Sha256>::new_from_slice(secret).expect("any length");
     mac.update(body.as_bytes());
-    format!("{body}.{}", BASE64_URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+    format!(
+        "{body}.{}",
+        BASE64_URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
+    )
 }
 
 async fn range(client: &Client, token: impl Into<String>) -> String {
-    let range = RangeRequest { key: "a".into(), ..Default::default() };
+    let range = RangeRequest {
+        key: "a".into(),
+        ..Default::default()
+    };
     let response = client
         .with(token.into())
         .call::<RangeResponse>("etcdserverpb.KV/Range", range)
@@ -108,17 +117,30 @@ fn only_tokens_with_all_claims_and_this_signature_are_valid() {
             (json!({"revision": -1}), BAD),
             (json!({"revision": revision - 1}), STALE),
             (json!({"revision": revision + 1}), STALE),
-            (json!({"revision": 0}), "InvalidArgument: etcdserver: user name is empty"),
-            (json!({"username": "missing"}), "PermissionDenied: etcdserver: permission denied"),
+            (
+                json!({"revision": 0}),
+                "InvalidArgument: etcdserver: user name is empty",
+            ),
+            (
+                json!({"username": "missing"}),
+                "PermissionDenied: etcdserver: permission denied",
+            ),
         ] {
             let token = sign(&header, &claims(change.clone()), SECRET);
             assert_eq!(range(&client, token).await, expected, "{change}");
         }
         let good = claims(json!({}));
-        assert_eq!(range(&client, sign(&header, &good, b"another secret")).await, BAD);
+        assert_eq!(
+            range(&client, sign(&header, &good, b"another secret")).await,
+            BAD
+        );
         for algorithm in ["none", "HS512", "RS256"] {
             let other = json!({"alg": algorithm, "typ": "JWT"});
-            assert_eq!(range(&client, sign(&other, &good, SECRET)).await, BAD, "{algorithm}");
+            assert_eq!(
+                range(&client, sign(&other, &good, SECRET)).await,
+                BAD,
+                "{algorithm}"
+            );
         }
         let unsigned = sign(&json!({"alg": "none"}), &good, SECRET);
         let unsigned = unsigned.rsplit_once('.').expect("three parts").0;
@@ -151,13 +173,27 @@ fn keys_of_each_method_sign_and_verify_after_a_restart() {
         let (private, public) = (path(&format!("{name}.pem")), path(&format!("{name}.pub")));
         let made = [&["genpkey", "-out", &private][..], words].concat();
         assert!(openssl(&made), "{made:?}");
-        assert!(openssl(&["pkey", "-in", &private, "-pubout", "-out", &public]));
+        assert!(openssl(&[
+            "pkey", "-in", &private, "-pubout", "-out", &public
+        ]));
         (private, public)
     };
-    let rsa = key("rsa", &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]);
-    let other = key("other", &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]);
-    let p256 = key("p256", &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]);
-    let p384 = key("p384", &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"]);
+    let rsa = key(
+        "rsa",
+        &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"],
+    );
+    let other = key(
+        "other",
+        &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"],
+    );
+    let p256 = key(
+        "p256",
+        &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"],
+    );
+    let p384 = key(
+        "p384",
+        &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"],
+    );
     let ed = key("ed", &["-algorithm", "ed25519"]);
     let how = |method: &str, options: String| {
         Serve::new("127.0.0.1:0")
@@ -204,7 +240,10 @@ fn keys_of_each_method_sign_and_verify_after_a_restart() {
     for (method, options) in [
         ("RS256", format!("priv-key={},pub-key={}", rsa.0, other.1)),
         ("RS256", format!("priv-key={},pub-key={}", p256.0, p256.1)),
-        ("RS256", "priv-key=missing.pem,pub-key=missing.pub".to_string()),
+        (
+            "RS256",
+            "priv-key=missing.pem,pub-key=missing.pub".to_string(),
+        ),
         ("RS256", format!("priv-key={}", rsa.0)),
     ] {
         let db = libkv::Db::open(":memory:", Options::new()).expect("a store");

@@ -12,8 +12,7 @@ use crate::wire::{runtime, serve, soon};
 
 const RANGE: &str = "etcdserverpb.KV/Range";
 const WRONG: &str = "etcdserver: authentication failed, invalid user ID or password";
-const NO_PASSWORD: &str =
-    "auth: authentication failed, password was given for no password user";
+const NO_PASSWORD: &str = "auth: authentication failed, password was given for no password user";
 const BAD_TOKEN: &str = "etcdserver: invalid auth token";
 
 fn how() -> Serve {
@@ -25,7 +24,9 @@ async fn read(client: &Client, key: &str) -> Result<Vec<u8>, tonic::Status> {
         key: key.to_string().into(),
         ..Default::default()
     };
-    client.raw(RANGE, prost::Message::encode_to_vec(&range)).await
+    client
+        .raw(RANGE, prost::Message::encode_to_vec(&range))
+        .await
 }
 
 #[test]
@@ -34,11 +35,16 @@ fn only_the_right_password_gives_a_token() {
         let (db, server) = serve(Options::new(), how());
         let client = Client::new(server.address()).await;
         let off = client.log_in("root", "root").await.expect_err("it is off");
-        is(&off, Code::FailedPrecondition, "etcdserver: authentication is not enabled");
+        is(
+            &off,
+            Code::FailedPrecondition,
+            "etcdserver: authentication is not enabled",
+        );
         client.enable_auth().await;
         let root = client.with(client.log_in("root", "root").await.expect("a token"));
         root.add_user("empty", "", &[]).await;
-        db.user_add(UserAdd::without_password("cn")).expect("a user");
+        db.user_add(UserAdd::without_password("cn"))
+            .expect("a user");
         let longest = "x".repeat(72);
         root.add_user("long", &longest, &[]).await;
         for (name, password, code, text) in [
@@ -75,7 +81,11 @@ fn only_the_right_password_gives_a_token() {
             .call::<AuthUserAddResponse>("etcdserverpb.Auth/UserAdd", too_long)
             .await
             .expect_err("no user");
-        is(&refused, Code::InvalidArgument, "etcdserver: user name is empty");
+        is(
+            &refused,
+            Code::InvalidArgument,
+            "etcdserver: user name is empty",
+        );
     });
 }
 
@@ -87,7 +97,8 @@ fn token_ends_with_its_time_its_password_and_its_user() {
         client.enable_auth().await;
         db.role_add("reader").expect("a role");
         let permission = libkv::Permission::new(libkv::PermissionType::Read, "a");
-        db.role_grant_permission("reader", permission).expect("granted");
+        db.role_grant_permission("reader", permission)
+            .expect("granted");
         for user in ["changed", "deleted", "idle"] {
             db.user_add(UserAdd::new(user, "x")).expect("a user");
             db.user_grant_role(user, "reader").expect("granted");
@@ -101,11 +112,19 @@ fn token_ends_with_its_time_its_password_and_its_user() {
             read(client, "a").await.expect("permitted");
         }
         db.user_change_password("changed", "x").expect("changed");
-        is(&read(&changed, "a").await.unwrap_err(), Code::Unauthenticated, BAD_TOKEN);
+        is(
+            &read(&changed, "a").await.unwrap_err(),
+            Code::Unauthenticated,
+            BAD_TOKEN,
+        );
         db.user_delete("deleted").expect("deleted");
         db.user_add(UserAdd::new("deleted", "x")).expect("a user");
         db.user_grant_role("deleted", "reader").expect("granted");
-        is(&read(&deleted, "a").await.unwrap_err(), Code::Unauthenticated, BAD_TOKEN);
+        is(
+            &read(&deleted, "a").await.unwrap_err(),
+            Code::Unauthenticated,
+            BAD_TOKEN,
+        );
         // a token that is used lives on, one that is not used ends
         let (used, idle) = (token("idle").await, token("idle").await);
         let until = std::time::Instant::now() + Duration::from_millis(3_500);
@@ -113,16 +132,30 @@ fn token_ends_with_its_time_its_password_and_its_user() {
             read(&used, "a").await.expect("it is in use");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        is(&read(&idle, "a").await.unwrap_err(), Code::Unauthenticated, BAD_TOKEN);
+        is(
+            &read(&idle, "a").await.unwrap_err(),
+            Code::Unauthenticated,
+            BAD_TOKEN,
+        );
         read(&used, "a").await.expect("it is in use");
         // turning authentication off ends all
         db.auth_disable().expect("off");
-        read(&used, "a").await.expect("no token is needed, and it is not looked at");
-        client.done("etcdserverpb.Auth/AuthEnable", AuthEnableRequest {}).await;
+        read(&used, "a")
+            .await
+            .expect("no token is needed, and it is not looked at");
+        client
+            .done("etcdserverpb.Auth/AuthEnable", AuthEnableRequest {})
+            .await;
         let root = client.with(client.log_in("root", "root").await.expect("a token"));
-        root.done("etcdserverpb.Auth/AuthDisable", AuthDisableRequest {}).await;
-        client.done("etcdserverpb.Auth/AuthEnable", AuthEnableRequest {}).await;
-        let none = RangeRequest { key: "a".into(), ..Default::default() };
+        root.done("etcdserverpb.Auth/AuthDisable", AuthDisableRequest {})
+            .await;
+        client
+            .done("etcdserverpb.Auth/AuthEnable", AuthEnableRequest {})
+            .await;
+        let none = RangeRequest {
+            key: "a".into(),
+            ..Default::default()
+        };
         let refused = root.call::<RangeResponse>(RANGE, none).await;
         assert_eq!(outcome(&refused), format!("Unauthenticated: {BAD_TOKEN}"));
     });
@@ -139,13 +172,21 @@ fn change_of_rights_by_another_handle_acts_on_the_next_call() {
         root.add_user("alice", "x", &["role"]).await;
         let alice = client.with(client.log_in("alice", "x").await.expect("a token"));
         read(&alice, "b").await.expect("permitted");
-        let put = PutRequest { key: "b".into(), ..Default::default() };
+        let put = PutRequest {
+            key: "b".into(),
+            ..Default::default()
+        };
         let denied = "PermissionDenied: etcdserver: permission denied";
-        let refused = alice.call::<PutResponse>("etcdserverpb.KV/Put", put.clone()).await;
+        let refused = alice
+            .call::<PutResponse>("etcdserverpb.KV/Put", put.clone())
+            .await;
         assert_eq!(outcome(&refused), denied);
         let both = libkv::Permission::new(
             libkv::PermissionType::ReadWrite,
-            libkv::KeyRange { key: "a".into(), range_end: "c".into() },
+            libkv::KeyRange {
+                key: "a".into(),
+                range_end: "c".into(),
+            },
         );
         db.role_grant_permission("role", both).expect("granted");
         alice.done("etcdserverpb.KV/Put", put.clone()).await;
@@ -168,7 +209,11 @@ fn users_are_there_after_a_restart_and_tokens_are_not() {
         let server = libkv_etcd::serve(&db, how()).expect("it is served again");
         let client = Client::new(server.address()).await;
         let refused = read(&client, "a").await.unwrap_err();
-        is(&refused, Code::InvalidArgument, "etcdserver: user name is empty");
+        is(
+            &refused,
+            Code::InvalidArgument,
+            "etcdserver: user name is empty",
+        );
         let refused = read(&client.with(token), "a").await.unwrap_err();
         is(&refused, Code::Unauthenticated, BAD_TOKEN);
         let again = client.log_in("root", "root").await.expect("a token");
@@ -183,7 +228,8 @@ fn lease_expires_while_authentication_is_on() {
         let (db, server) = serve(Options::new().lease_ttl_min_seconds(1), how());
         let client = Client::new(server.address()).await;
         let lease = db.lease_grant(1).expect("a lease").id;
-        db.put(libkv::Put::new("k", "v").lease(lease)).expect("a put");
+        db.put(libkv::Put::new("k", "v").lease(lease))
+            .expect("a put");
         client.enable_auth().await;
         let gone = async {
             while db.get("k").expect("readable").is_some() {
@@ -209,10 +255,15 @@ fn passwords_and_tokens_are_in_no_line_of_the_log() {
         client.enable_auth().await;
         let root = client.with(client.log_in("root", "root").await.expect("a token"));
         root.add_user("alice", "a-secret-password", &[]).await;
-        let token = client.log_in("alice", "a-secret-password").await.expect("a token");
+        let token = client
+            .log_in("alice", "a-secret-password")
+            .await
+            .expect("a token");
         let _ = client.log_in("alice", "a-wrong-password").await;
         let _ = read(&client.with(token.clone()), "a").await;
-        tokio::task::spawn_blocking(move || server.close()).await.expect("closed");
+        tokio::task::spawn_blocking(move || server.close())
+            .await
+            .expect("closed");
         let lines = lines.lock().expect("the log");
         assert!(!lines.is_empty(), "the log has lines");
         for secret in ["a-secret-password", "a-wrong-password", &token, "$2a$"] {

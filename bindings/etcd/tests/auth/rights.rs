@@ -22,7 +22,14 @@ const FOREIGN_LEASE: i64 = 78;
 
 /// The callers, by the names of their users. The last three are not users.
 const CALLERS: [&str; 8] = [
-    "root", "both", "reader", "writer", "plain", "no token", "wrong token", "empty token",
+    "root",
+    "both",
+    "reader",
+    "writer",
+    "plain",
+    "no token",
+    "wrong token",
+    "empty token",
 ];
 
 /// One call: its name in the table, its path, and its request, which may depend on the caller.
@@ -111,8 +118,18 @@ fn kv_rows() -> Vec<Row> {
     const PUT: &str = "etcdserverpb.KV/Put";
     const DELETE: &str = "etcdserverpb.KV/DeleteRange";
     const TXN: &str = "etcdserverpb.KV/Txn";
-    let with_lease = |id| move |_: &str| PutRequest { lease: id, ..put("b") };
-    let with_prev_kv = |key: &'static str| move |_: &str| PutRequest { prev_kv: true, ..put(key) };
+    let with_lease = |id| {
+        move |_: &str| PutRequest {
+            lease: id,
+            ..put("b")
+        }
+    };
+    let with_prev_kv = |key: &'static str| {
+        move |_: &str| PutRequest {
+            prev_kv: true,
+            ..put(key)
+        }
+    };
     let own = |op: Op| txn(Vec::new(), vec![op], Vec::new());
     vec![
         row("range", RANGE, |_| range("a", "")),
@@ -125,7 +142,10 @@ fn kv_rows() -> Vec<Row> {
             revision: 1 << 40,
             ..range("z", "")
         }),
-        row("count", RANGE, |_| RangeRequest { count_only: true, ..range("z", "") }),
+        row("count", RANGE, |_| RangeRequest {
+            count_only: true,
+            ..range("z", "")
+        }),
         row("range stream", STREAM, |_| range("a", "e")),
         row("range stream of too many keys", STREAM, |_| range("a", "f")),
         row("range stream of no key", STREAM, |_| range("", "")),
@@ -147,8 +167,12 @@ fn kv_rows() -> Vec<Row> {
             prev_kv: true,
             ..delete("b", "")
         }),
-        row("txn without content", TXN, |_| txn(Vec::new(), Vec::new(), Vec::new())),
-        row("txn that compares", TXN, |_| txn(vec![compare("a")], Vec::new(), Vec::new())),
+        row("txn without content", TXN, |_| {
+            txn(Vec::new(), Vec::new(), Vec::new())
+        }),
+        row("txn that compares", TXN, |_| {
+            txn(vec![compare("a")], Vec::new(), Vec::new())
+        }),
         row("txn that compares another key", TXN, |_| {
             txn(vec![compare("z")], Vec::new(), Vec::new())
         }),
@@ -157,22 +181,43 @@ fn kv_rows() -> Vec<Row> {
             txn(Vec::new(), Vec::new(), vec![Op::RequestPut(put("z"))])
         }),
         row("txn with a put with prev_kv", TXN, move |_| {
-            own(Op::RequestPut(PutRequest { prev_kv: true, ..put("b") }))
+            own(Op::RequestPut(PutRequest {
+                prev_kv: true,
+                ..put("b")
+            }))
         }),
         row("txn with a put with a foreign lease", TXN, move |_| {
-            own(Op::RequestPut(PutRequest { lease: FOREIGN_LEASE, ..put("b") }))
+            own(Op::RequestPut(PutRequest {
+                lease: FOREIGN_LEASE,
+                ..put("b")
+            }))
         }),
-        row("nested put", TXN, move |_| nested(own(Op::RequestPut(put("b"))))),
-        row("nested put of another key", TXN, move |_| nested(own(Op::RequestPut(put("z"))))),
+        row("nested put", TXN, move |_| {
+            nested(own(Op::RequestPut(put("b"))))
+        }),
+        row("nested put of another key", TXN, move |_| {
+            nested(own(Op::RequestPut(put("z"))))
+        }),
         row("nested put with a foreign lease", TXN, move |_| {
-            nested(own(Op::RequestPut(PutRequest { lease: FOREIGN_LEASE, ..put("b") })))
+            nested(own(Op::RequestPut(PutRequest {
+                lease: FOREIGN_LEASE,
+                ..put("b")
+            })))
         }),
-        row("nested range", TXN, move |_| nested(own(Op::RequestRange(range("z", ""))))),
-        row("nested delete", TXN, move |_| nested(own(Op::RequestDeleteRange(delete("zz", ""))))),
-        row("nested compare", TXN, |_| nested(txn(vec![compare("z")], Vec::new(), Vec::new()))),
-        row("compact", "etcdserverpb.KV/Compact", |_| CompactionRequest {
-            revision: 1 << 40,
-            physical: false,
+        row("nested range", TXN, move |_| {
+            nested(own(Op::RequestRange(range("z", ""))))
+        }),
+        row("nested delete", TXN, move |_| {
+            nested(own(Op::RequestDeleteRange(delete("zz", ""))))
+        }),
+        row("nested compare", TXN, |_| {
+            nested(txn(vec![compare("z")], Vec::new(), Vec::new()))
+        }),
+        row("compact", "etcdserverpb.KV/Compact", |_| {
+            CompactionRequest {
+                revision: 1 << 40,
+                physical: false,
+            }
         }),
     ]
 }
@@ -184,9 +229,8 @@ fn lease_rows() -> Vec<Row> {
     let time = |id, keys| move |_: &str| LeaseTimeToLiveRequest { id, keys };
     let alive = |id| move |_: &str| LeaseKeepAliveRequest { id };
     vec![
-        row("lease grant", "etcdserverpb.Lease/LeaseGrant", |_| LeaseGrantRequest {
-            ttl: 5_000,
-            id: 0,
+        row("lease grant", "etcdserverpb.Lease/LeaseGrant", |_| {
+            LeaseGrantRequest { ttl: 5_000, id: 0 }
         }),
         row("lease time", TIME, time(FOREIGN_LEASE, false)),
         row("lease time with keys", TIME, time(FOREIGN_LEASE, true)),
@@ -194,8 +238,12 @@ fn lease_rows() -> Vec<Row> {
         row("keep alive", ALIVE, alive(OWN_LEASE)),
         row("keep alive of a foreign lease", ALIVE, alive(FOREIGN_LEASE)),
         row("keep alive of an unknown lease", ALIVE, alive(12_345)),
-        row("lease revoke of an unknown lease", REVOKE, |_| LeaseRevokeRequest { id: 12_345 }),
-        row("list of leases", "etcdserverpb.Lease/LeaseLeases", |_| LeaseLeasesRequest {}),
+        row("lease revoke of an unknown lease", REVOKE, |_| {
+            LeaseRevokeRequest { id: 12_345 }
+        }),
+        row("list of leases", "etcdserverpb.Lease/LeaseLeases", |_| {
+            LeaseLeasesRequest {}
+        }),
     ]
 }
 
@@ -212,68 +260,101 @@ fn claim_rows() -> Vec<Row> {
             name: format!("b-{caller}").into(),
             lease: OWN_LEASE,
         }),
-        row("lock of another name", "v3lockpb.Lock/Lock", |caller| lock::LockRequest {
-            name: format!("z-{caller}").into(),
-            lease: OWN_LEASE,
+        row("lock of another name", "v3lockpb.Lock/Lock", |caller| {
+            lock::LockRequest {
+                name: format!("z-{caller}").into(),
+                lease: OWN_LEASE,
+            }
         }),
-        row("unlock", "v3lockpb.Lock/Unlock", |_| lock::UnlockRequest { key: "b".into() }),
-        row("campaign", "v3electionpb.Election/Campaign", |caller| election::CampaignRequest {
-            name: format!("c-{caller}").into(),
-            lease: OWN_LEASE,
-            value: "v".into(),
+        row("unlock", "v3lockpb.Lock/Unlock", |_| lock::UnlockRequest {
+            key: "b".into(),
         }),
-        row("proclaim", "v3electionpb.Election/Proclaim", move |_| election::ProclaimRequest {
-            leader: Some(leader("c")),
-            value: "w".into(),
+        row("campaign", "v3electionpb.Election/Campaign", |caller| {
+            election::CampaignRequest {
+                name: format!("c-{caller}").into(),
+                lease: OWN_LEASE,
+                value: "v".into(),
+            }
         }),
-        row("leader", "v3electionpb.Election/Leader", |_| election::LeaderRequest {
-            name: "c-missing".into(),
+        row("proclaim", "v3electionpb.Election/Proclaim", move |_| {
+            election::ProclaimRequest {
+                leader: Some(leader("c")),
+                value: "w".into(),
+            }
         }),
-        row("leader of another name", "v3electionpb.Election/Leader", |_| {
-            election::LeaderRequest { name: "z".into() }
+        row("leader", "v3electionpb.Election/Leader", |_| {
+            election::LeaderRequest {
+                name: "c-missing".into(),
+            }
         }),
-        row("resign", "v3electionpb.Election/Resign", move |_| election::ResignRequest {
-            leader: Some(leader("c")),
+        row(
+            "leader of another name",
+            "v3electionpb.Election/Leader",
+            |_| election::LeaderRequest { name: "z".into() },
+        ),
+        row("resign", "v3electionpb.Election/Resign", move |_| {
+            election::ResignRequest {
+                leader: Some(leader("c")),
+            }
         }),
     ]
 }
 
 fn admin_rows() -> Vec<Row> {
     const ALARM: &str = "etcdserverpb.Maintenance/Alarm";
-    let alarm = |action| move |_: &str| AlarmRequest { action, ..Default::default() };
+    let alarm = |action| {
+        move |_: &str| AlarmRequest {
+            action,
+            ..Default::default()
+        }
+    };
     vec![
-        row("member list", "etcdserverpb.Cluster/MemberList", |_| MemberListRequest {
-            linearizable: true,
+        row("member list", "etcdserverpb.Cluster/MemberList", |_| {
+            MemberListRequest { linearizable: true }
         }),
-        row("member add", "etcdserverpb.Cluster/MemberAdd", |_| MemberAddRequest {
-            peer_ur_ls: vec!["no url".into()],
-            is_learner: false,
+        row("member add", "etcdserverpb.Cluster/MemberAdd", |_| {
+            MemberAddRequest {
+                peer_ur_ls: vec!["no url".into()],
+                is_learner: false,
+            }
         }),
-        row("member remove", "etcdserverpb.Cluster/MemberRemove", |_| MemberRemoveRequest {
-            id: 1,
+        row("member remove", "etcdserverpb.Cluster/MemberRemove", |_| {
+            MemberRemoveRequest { id: 1 }
         }),
-        row("member update", "etcdserverpb.Cluster/MemberUpdate", |_| MemberUpdateRequest {
-            id: 1,
-            peer_ur_ls: vec!["http://127.0.0.1:1".into()],
+        row("member update", "etcdserverpb.Cluster/MemberUpdate", |_| {
+            MemberUpdateRequest {
+                id: 1,
+                peer_ur_ls: vec!["http://127.0.0.1:1".into()],
+            }
         }),
-        row("member promote", "etcdserverpb.Cluster/MemberPromote", |_| MemberPromoteRequest {
-            id: 1,
-        }),
+        row(
+            "member promote",
+            "etcdserverpb.Cluster/MemberPromote",
+            |_| MemberPromoteRequest { id: 1 },
+        ),
         row("list of alarms", ALARM, alarm(0)),
         row("end of an alarm", ALARM, alarm(2)),
-        row("status", "etcdserverpb.Maintenance/Status", |_| StatusRequest {}),
-        row("defragment", "etcdserverpb.Maintenance/Defragment", |_| DefragmentRequest {}),
+        row("status", "etcdserverpb.Maintenance/Status", |_| {
+            StatusRequest {}
+        }),
+        row("defragment", "etcdserverpb.Maintenance/Defragment", |_| {
+            DefragmentRequest {}
+        }),
         row("hash", "etcdserverpb.Maintenance/Hash", |_| HashRequest {}),
-        row("hash of keys", "etcdserverpb.Maintenance/HashKV", |_| HashKvRequest {
-            revision: 0,
+        row("hash of keys", "etcdserverpb.Maintenance/HashKV", |_| {
+            HashKvRequest { revision: 0 }
         }),
-        row("snapshot", "etcdserverpb.Maintenance/Snapshot", |_| SnapshotRequest {}),
-        row("move leader", "etcdserverpb.Maintenance/MoveLeader", |_| MoveLeaderRequest {
-            target_id: 1,
+        row("snapshot", "etcdserverpb.Maintenance/Snapshot", |_| {
+            SnapshotRequest {}
         }),
-        row("downgrade", "etcdserverpb.Maintenance/Downgrade", |_| DowngradeRequest {
-            action: 0,
-            version: "x".into(),
+        row("move leader", "etcdserverpb.Maintenance/MoveLeader", |_| {
+            MoveLeaderRequest { target_id: 1 }
+        }),
+        row("downgrade", "etcdserverpb.Maintenance/Downgrade", |_| {
+            DowngradeRequest {
+                action: 0,
+                version: "x".into(),
+            }
         }),
         row("health", "grpc.health.v1.Health/Check", |_| {}),
     ]
@@ -285,70 +366,100 @@ fn auth_rows() -> Vec<Row> {
     let user = |name: &'static str| move |_: &str| AuthUserGetRequest { name: name.into() };
     let role = |role: &'static str| move |_: &str| AuthRoleGetRequest { role: role.into() };
     vec![
-        row("auth enable", "etcdserverpb.Auth/AuthEnable", |_| AuthEnableRequest {}),
-        row("auth status", "etcdserverpb.Auth/AuthStatus", |_| AuthStatusRequest {}),
-        row("log in", "etcdserverpb.Auth/Authenticate", |_| AuthenticateRequest {
-            name: "reader".into(),
-            password: "wrong".into(),
+        row("auth enable", "etcdserverpb.Auth/AuthEnable", |_| {
+            AuthEnableRequest {}
         }),
-        row("user add", "etcdserverpb.Auth/UserAdd", |_| AuthUserAddRequest {
-            name: "reader".into(),
-            ..Default::default()
+        row("auth status", "etcdserverpb.Auth/AuthStatus", |_| {
+            AuthStatusRequest {}
+        }),
+        row("log in", "etcdserverpb.Auth/Authenticate", |_| {
+            AuthenticateRequest {
+                name: "reader".into(),
+                password: "wrong".into(),
+            }
+        }),
+        row("user add", "etcdserverpb.Auth/UserAdd", |_| {
+            AuthUserAddRequest {
+                name: "reader".into(),
+                ..Default::default()
+            }
         }),
         row("user add without name", "etcdserverpb.Auth/UserAdd", |_| {
             AuthUserAddRequest::default()
         }),
         row("user get", USER_GET, user("reader")),
         row("user get of a missing user", USER_GET, user("missing")),
-        row("user list", "etcdserverpb.Auth/UserList", |_| AuthUserListRequest {}),
-        row("user delete", "etcdserverpb.Auth/UserDelete", |_| AuthUserDeleteRequest {
-            name: "root".into(),
+        row("user list", "etcdserverpb.Auth/UserList", |_| {
+            AuthUserListRequest {}
         }),
-        row("change of a password", "etcdserverpb.Auth/UserChangePassword", |_| {
-            AuthUserChangePasswordRequest {
+        row("user delete", "etcdserverpb.Auth/UserDelete", |_| {
+            AuthUserDeleteRequest {
+                name: "root".into(),
+            }
+        }),
+        row(
+            "change of a password",
+            "etcdserverpb.Auth/UserChangePassword",
+            |_| AuthUserChangePasswordRequest {
                 name: "missing".into(),
                 password: "x".into(),
                 ..Default::default()
+            },
+        ),
+        row("grant of a role", "etcdserverpb.Auth/UserGrantRole", |_| {
+            AuthUserGrantRoleRequest {
+                user: "reader".into(),
+                role: "missing".into(),
             }
         }),
-        row("grant of a role", "etcdserverpb.Auth/UserGrantRole", |_| AuthUserGrantRoleRequest {
-            user: "reader".into(),
-            role: "missing".into(),
-        }),
-        row("revocation of a role", "etcdserverpb.Auth/UserRevokeRole", |_| {
-            AuthUserRevokeRoleRequest {
+        row(
+            "revocation of a role",
+            "etcdserverpb.Auth/UserRevokeRole",
+            |_| AuthUserRevokeRoleRequest {
                 name: "root".into(),
                 role: "root".into(),
+            },
+        ),
+        row("role add", "etcdserverpb.Auth/RoleAdd", |_| {
+            AuthRoleAddRequest {
+                name: "reader".into(),
             }
-        }),
-        row("role add", "etcdserverpb.Auth/RoleAdd", |_| AuthRoleAddRequest {
-            name: "reader".into(),
         }),
         row("role get", ROLE_GET, role("reader")),
         row("role get of a missing role", ROLE_GET, role("missing")),
-        row("role list", "etcdserverpb.Auth/RoleList", |_| AuthRoleListRequest {}),
-        row("role delete", "etcdserverpb.Auth/RoleDelete", |_| AuthRoleDeleteRequest {
-            role: "root".into(),
+        row("role list", "etcdserverpb.Auth/RoleList", |_| {
+            AuthRoleListRequest {}
         }),
-        row("grant of a permission", "etcdserverpb.Auth/RoleGrantPermission", |_| {
-            AuthRoleGrantPermissionRequest {
+        row("role delete", "etcdserverpb.Auth/RoleDelete", |_| {
+            AuthRoleDeleteRequest {
+                role: "root".into(),
+            }
+        }),
+        row(
+            "grant of a permission",
+            "etcdserverpb.Auth/RoleGrantPermission",
+            |_| AuthRoleGrantPermissionRequest {
                 name: "reader".into(),
                 perm: None,
-            }
-        }),
-        row("grant of an empty range", "etcdserverpb.Auth/RoleGrantPermission", |_| {
-            AuthRoleGrantPermissionRequest {
+            },
+        ),
+        row(
+            "grant of an empty range",
+            "etcdserverpb.Auth/RoleGrantPermission",
+            |_| AuthRoleGrantPermissionRequest {
                 name: "missing".into(),
                 perm: Some(crate::calls::permission(READ, "b", "a")),
-            }
-        }),
-        row("revocation of a permission", "etcdserverpb.Auth/RoleRevokePermission", |_| {
-            AuthRoleRevokePermissionRequest {
+            },
+        ),
+        row(
+            "revocation of a permission",
+            "etcdserverpb.Auth/RoleRevokePermission",
+            |_| AuthRoleRevokePermissionRequest {
                 role: "reader".into(),
                 key: "q".into(),
                 range_end: Default::default(),
-            }
-        }),
+            },
+        ),
     ]
 }
 
@@ -366,10 +477,14 @@ fn watch_rows() -> Vec<Row> {
 /// The calls that end what the others need.
 fn last_rows() -> Vec<Row> {
     vec![
-        row("lease revoke of a foreign lease", "etcdserverpb.Lease/LeaseRevoke", |_| {
-            LeaseRevokeRequest { id: FOREIGN_LEASE }
+        row(
+            "lease revoke of a foreign lease",
+            "etcdserverpb.Lease/LeaseRevoke",
+            |_| LeaseRevokeRequest { id: FOREIGN_LEASE },
+        ),
+        row("auth disable", "etcdserverpb.Auth/AuthDisable", |_| {
+            AuthDisableRequest {}
         }),
-        row("auth disable", "etcdserverpb.Auth/AuthDisable", |_| AuthDisableRequest {}),
     ]
 }
 
@@ -380,12 +495,19 @@ async fn prepare(url: &str) -> Vec<(&'static str, Client)> {
         let grant = LeaseGrantRequest { ttl: 5_000, id };
         client.done("etcdserverpb.Lease/LeaseGrant", grant).await;
     }
-    for (key, lease) in [("a", OWN_LEASE), ("a2", FOREIGN_LEASE), ("z", FOREIGN_LEASE), ("b", 0)] {
+    for (key, lease) in [
+        ("a", OWN_LEASE),
+        ("a2", FOREIGN_LEASE),
+        ("z", FOREIGN_LEASE),
+        ("b", 0),
+    ] {
         let put = PutRequest { lease, ..put(key) };
         client.done("etcdserverpb.KV/Put", put).await;
     }
     // two permissions that touch
-    client.add_role("reader", &[(READ, "a", "c"), (READ, "c", "e")]).await;
+    client
+        .add_role("reader", &[(READ, "a", "c"), (READ, "c", "e")])
+        .await;
     client.add_role("writer", &[(WRITE, "a", "e")]).await;
     client.add_role("both", &[(READWRITE, "a", "e")]).await;
     for user in ["reader", "writer", "both"] {
@@ -410,7 +532,13 @@ async fn prepare(url: &str) -> Vec<(&'static str, Client)> {
 async fn table(url: &str) -> BTreeMap<(&'static str, &'static str), String> {
     let callers = prepare(url).await;
     let mut outcomes = BTreeMap::new();
-    let groups = [kv_rows(), lease_rows(), claim_rows(), admin_rows(), auth_rows()];
+    let groups = [
+        kv_rows(),
+        lease_rows(),
+        claim_rows(),
+        admin_rows(),
+        auth_rows(),
+    ];
     for row in groups.into_iter().flatten() {
         for (caller, client) in &callers {
             let result = client.raw(row.path, (row.request)(caller)).await;
@@ -458,7 +586,10 @@ fn rpcs() -> BTreeSet<String> {
         let text = std::fs::read_to_string(entry.expect("a file").path()).expect("text");
         let (mut package, mut service) = ("", "");
         for line in text.lines() {
-            let words: Vec<&str> = line.split([' ', '(', ';']).filter(|w| !w.is_empty()).collect();
+            let words: Vec<&str> = line
+                .split([' ', '(', ';'])
+                .filter(|w| !w.is_empty())
+                .collect();
             match words.as_slice() {
                 ["package", name, ..] => package = name,
                 ["service", name, ..] => service = name,
@@ -467,7 +598,10 @@ fn rpcs() -> BTreeSet<String> {
             }
         }
     }
-    assert!(found.len() > 40, "the proto files have more rpcs: {found:?}");
+    assert!(
+        found.len() > 40,
+        "the proto files have more rpcs: {found:?}"
+    );
     found
 }
 
@@ -491,7 +625,10 @@ fn every_rpc_is_in_the_table() {
     let tested: BTreeSet<&str> = rows.iter().flatten().map(|row| row.path).collect();
     for rpc in rpcs() {
         let is_tested = tested.contains(rpc.as_str());
-        assert!(is_tested || NOT_IN_THE_TABLE.contains(&rpc.as_str()), "{rpc}");
+        assert!(
+            is_tested || NOT_IN_THE_TABLE.contains(&rpc.as_str()),
+            "{rpc}"
+        );
     }
 }
 

@@ -14,15 +14,30 @@ use crate::calls::{Client, READ};
 use crate::wire::{connect, runtime, serve, soon};
 
 /// A stream with a token, and its first watch.
-async fn watch(url: &str, token: &str) -> (mpsc::UnboundedSender<WatchRequest>, Streaming<WatchResponse>) {
+async fn watch(
+    url: &str,
+    token: &str,
+) -> (
+    mpsc::UnboundedSender<WatchRequest>,
+    Streaming<WatchResponse>,
+) {
     let (requests, receiver) = mpsc::unbounded_channel();
-    let create = WatchCreateRequest { key: "a".into(), ..Default::default() };
-    let create = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
+    let create = WatchCreateRequest {
+        key: "a".into(),
+        ..Default::default()
+    };
+    let create = WatchRequest {
+        request_union: Some(RequestUnion::CreateRequest(create)),
+    };
     requests.send(create).expect("it is open");
     let mut request = tonic::Request::new(UnboundedReceiverStream::new(receiver));
-    request.metadata_mut().insert("token", token.parse().expect("a token"));
+    request
+        .metadata_mut()
+        .insert("token", token.parse().expect("a token"));
     let mut client = WatchClient::new(connect(url).await);
-    let responses = soon("a stream", client.watch(request)).await.expect("a stream");
+    let responses = soon("a stream", client.watch(request))
+        .await
+        .expect("a stream");
     (requests, responses.into_inner())
 }
 

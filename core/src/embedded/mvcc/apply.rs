@@ -2,8 +2,8 @@
 
 use super::writer::Writer;
 use super::{compact, txn};
-use crate::embedded::lease::entries;
 use crate::auth::AuthStamp;
+use crate::embedded::lease::entries;
 use crate::error::{Code, Error, Result};
 use crate::etcd_text;
 use crate::model::Revision;

@@ -6,7 +6,8 @@
 use super::bounds;
 use super::writer::Writer;
 use crate::auth::{
-    AUTH_NAME_BYTES_MAX, Auth, AuthData, AuthResponse, AuthStamp, Password, Permission, ROOT, Role, User, UserAdd,
+    AUTH_NAME_BYTES_MAX, Auth, AuthData, AuthResponse, AuthStamp, Password, Permission, ROOT, Role,
+    User, UserAdd,
 };
 use crate::embedded::codec::{Bounds, auth as codec, meta};
 use crate::embedded::lmdb::{Tree, Txn};
@@ -143,7 +144,11 @@ impl Writer<'_> {
             Auth::RoleRevokePermission { role, range } => {
                 self.role_revoke_permission(role, range)?;
             }
-            Auth::Status | Auth::UserGet(_) | Auth::UserList | Auth::RoleGet(_) | Auth::RoleList => {
+            Auth::Status
+            | Auth::UserGet(_)
+            | Auth::UserList
+            | Auth::RoleGet(_)
+            | Auth::RoleList => {
                 return read(&self.txn, request);
             }
         }
@@ -212,7 +217,10 @@ impl Writer<'_> {
         if role_name != ROOT {
             role(&self.txn, role_name)?;
         }
-        match user.roles.binary_search_by(|role| role.as_str().cmp(role_name)) {
+        match user
+            .roles
+            .binary_search_by(|role| role.as_str().cmp(role_name))
+        {
             Ok(_) => Ok(()),
             Err(index) => {
                 user.roles.insert(index, role_name.into());

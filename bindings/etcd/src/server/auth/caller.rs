@@ -26,7 +26,10 @@ pub(crate) enum Caller {
 impl Caller {
     /// The token of the metadata, else the certificate of the connection.
     pub fn new(headers: &HeaderMap, extensions: &Extensions) -> Caller {
-        if let Some(token) = headers.get("token").or_else(|| headers.get("authorization")) {
+        if let Some(token) = headers
+            .get("token")
+            .or_else(|| headers.get("authorization"))
+        {
             return Caller::Token(token_text(token).into());
         }
         match extensions.get::<PeerName>() {
@@ -61,7 +64,10 @@ mod tests {
     fn token_is_the_first_value_of_the_first_header() {
         let both = [("authorization", "b"), ("token", "a"), ("token", "c")];
         assert_eq!(token(&both).as_deref(), Some("a"));
-        assert_eq!(token(&[("authorization", "Bearer b")]).as_deref(), Some("b"));
+        assert_eq!(
+            token(&[("authorization", "Bearer b")]).as_deref(),
+            Some("b")
+        );
         assert_eq!(token(&[("token", "bearer b")]).as_deref(), Some("bearer b"));
         assert_eq!(token(&[("token", "")]).as_deref(), Some(""));
         assert_eq!(token(&[]), None);

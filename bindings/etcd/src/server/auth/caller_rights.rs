@@ -183,7 +183,7 @@ impl CallerRights {
 
     /// Every compare and every operation of both lists, also of nested txns.
     fn txn(&self, db: &Db, txn: &Txn) -> Result<(), Status> {
-        txn.compares
+        txn.compare
             .iter()
             .try_for_each(|compare: &Compare| self.read(&compare.range))?;
         txn.success

@@ -8,8 +8,8 @@ use libkv::{AuthStamp, Db, PASSWORD_BYTES_MAX, Password};
 use tokio::sync::Semaphore;
 use tonic::Status;
 
-use super::caller_rights::{CallerRights, Who, no_user};
 use super::caller::{Caller, PeerName};
+use super::caller_rights::{CallerRights, Who, no_user};
 use super::jwt::Jwt;
 use super::policy::Policy;
 use super::rights::Rights;
@@ -161,11 +161,6 @@ impl Guard {
         Ok(self.stamp()? != rights.stamp())
     }
 
-    /// The revision of users and roles.
-    pub fn revision(&self) -> Result<u64, Status> {
-        Ok(self.stamp()?.revision)
-    }
-
     /// Ends all tokens in memory: authentication was turned off.
     pub fn end_tokens(&self) {
         if let TokenKind::Simple(tokens) = &self.tokens {
@@ -194,9 +189,9 @@ impl Guard {
             return Err(wrong_password());
         }
         match &self.tokens {
-            TokenKind::Simple(tokens) => tokens
-                .issue(name, hash, number)
-                .map_err(|error| Status::internal(format!("etcdserver: no random numbers: {error}"))),
+            TokenKind::Simple(tokens) => tokens.issue(name, hash, number).map_err(|error| {
+                Status::internal(format!("etcdserver: no random numbers: {error}"))
+            }),
             TokenKind::Jwt(jwt) => match jwt.sign(name, rights.stamp.revision) {
                 Some(Ok(token)) => Ok(token),
                 Some(Err(error)) => Err(Status::internal(format!(

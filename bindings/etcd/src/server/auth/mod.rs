@@ -14,8 +14,8 @@
 //! | `guard` | [`Guard`]: joins all of the above for the services |
 //! | `service` | the service Auth |
 
-mod caller_rights;
 mod caller;
+mod caller_rights;
 mod guard;
 mod jwt;
 mod policy;
@@ -24,8 +24,8 @@ mod service;
 mod token_spec;
 mod tokens;
 
-pub(crate) use caller_rights::CallerRights;
 pub(crate) use caller::{Caller, PeerName};
+pub(crate) use caller_rights::CallerRights;
 pub(crate) use guard::Guard;
 pub(crate) use policy::policy;
 pub(crate) use service::Auth;

@@ -89,7 +89,12 @@ impl Intervals {
     fn new<'a>(permissions: impl Iterator<Item = &'a Permission>) -> Intervals {
         let mut given: Vec<Interval> = permissions
             .map(|permission| Interval::new(&permission.range))
-            .filter(|interval| interval.end.as_ref().is_none_or(|end| *end > interval.start))
+            .filter(|interval| {
+                interval
+                    .end
+                    .as_ref()
+                    .is_none_or(|end| *end > interval.start)
+            })
             .collect();
         given.sort_by(|a, b| a.start.cmp(&b.start));
         let mut merged: Vec<Interval> = Vec::with_capacity(given.len());
@@ -115,7 +120,9 @@ impl Intervals {
     /// Whether every key of the range is in one interval. For a range without keys: whether its
     /// first key is.
     pub fn cover(&self, range: &KeyRange) -> bool {
-        let after = self.0.partition_point(|interval| interval.start <= range.key);
+        let after = self
+            .0
+            .partition_point(|interval| interval.start <= range.key);
         let Some(interval) = after.checked_sub(1).map(|index| &self.0[index]) else {
             return false;
         };

@@ -19,7 +19,11 @@ pub(crate) struct Auth(pub Arc<Store>);
 
 impl Auth {
     /// Runs a call that the policy has permitted, or that checks its own right.
-    async fn run<T>(&self, request: &Request<T>, auth: libkv::Auth) -> Result<AuthResponse, Status> {
+    async fn run<T>(
+        &self,
+        request: &Request<T>,
+        auth: libkv::Auth,
+    ) -> Result<AuthResponse, Status> {
         match self.0.call(caller(request), auth).await? {
             libkv::Response::Auth(response) => Ok(response),
             _ => Err(wrong_response()),

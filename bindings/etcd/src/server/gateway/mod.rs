@@ -28,8 +28,8 @@ use tonic::body::Body;
 
 pub(crate) use self::read::read_and_write_back;
 use self::response::{GrpcReply, full, refused};
-use super::auth::PeerName;
 use super::access::{AccessError, Port};
+use super::auth::PeerName;
 use super::reply::{BodySource, deadline};
 use super::services::Grpc;
 use super::store::Store;
