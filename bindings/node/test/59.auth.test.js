@@ -93,55 +93,64 @@ both('permissions', async (db) => {
 both('refusals', async (db) => {
   await db.userAdd('user', { password: 'x' })
   await db.roleAdd('role')
-  const refused = (promise, code, message) => assert.rejects(promise, { code, message })
-  for (const [promise, words] of [
-    [db.userAdd('user', { password: 'x' }), /user name already exists/],
-    [db.userGet('none'), /user name not found/],
-    [db.userDelete('none'), /user name not found/],
-    [db.userChangePassword('none', 'x'), /user name not found/],
-    [db.userGrantRole('user', 'none'), /role name not found/],
-    [db.userRevokeRole('user', 'role'), /role is not granted to the user/],
-    [db.roleAdd('role'), /role name already exists/],
-    [db.roleGet('none'), /role name not found/],
-    [db.roleDelete('none'), /role name not found/],
-    [db.roleGrantPermission('none', { type: 'read', key: 'a' }), /role name not found/],
-    [db.roleRevokePermission('role', 'a'), /permission is not granted to the role/],
-    [db.authEnable(), /root user does not exist/],
+  const refused = (call, code, message) => assert.rejects(call, { code, message })
+  for (const [call, words] of [
+    [() => db.userAdd('user', { password: 'x' }), /user name already exists/],
+    [() => db.userGet('none'), /user name not found/],
+    [() => db.userDelete('none'), /user name not found/],
+    [() => db.userChangePassword('none', 'x'), /user name not found/],
+    [() => db.userGrantRole('user', 'none'), /role name not found/],
+    [() => db.userRevokeRole('user', 'role'), /role is not granted to the user/],
+    [() => db.roleAdd('role'), /role name already exists/],
+    [() => db.roleGet('none'), /role name not found/],
+    [() => db.roleDelete('none'), /role name not found/],
+    [() => db.roleGrantPermission('none', { type: 'read', key: 'a' }), /role name not found/],
+    [() => db.roleRevokePermission('role', 'a'), /permission is not granted to the role/],
+    [() => db.authEnable(), /root user does not exist/],
   ])
-    await refused(promise, 'FAILED_PRECONDITION', words)
-  for (const [promise, words] of [
-    [db.userAdd('', { password: 'x' }), /user name is empty/],
-    [db.userAdd('long', { password: 'x'.repeat(73) }), /72 bytes/],
-    [db.roleAdd(''), /role name is empty/],
+    await refused(call, 'FAILED_PRECONDITION', words)
+  for (const [call, words] of [
+    [() => db.userAdd('long', { password: 'x'.repeat(73) }), /72 bytes/],
+    [() => db.roleAdd(''), /role name is empty/],
     [
-      db.roleGrantPermission('role', { type: 'read', start: 'b', end: 'a' }),
+      () => db.roleGrantPermission('role', { type: 'read', start: 'b', end: 'a' }),
       /invalid auth management/,
     ],
   ])
-    await refused(promise, 'INVALID_ARGUMENT', words)
+    await refused(call, 'INVALID_ARGUMENT', words)
   assert.strictEqual((await db.authStatus()).authRevision, 3)
 })
 
 test('auth: wrong arguments', async (t) => {
   const { db } = await served(t)
-  for (const [promise, words] of [
-    [db.userAdd('x'), /one of password and noPassword: true/],
-    [db.userAdd('x', { password: 'y', noPassword: true }), /one of password and noPassword/],
-    [db.userAdd('x', { passwort: 'y' }), /did you mean password/],
-    [db.userAdd(Buffer.from('x'), { password: 'y' }), /the name of the user must be a string/],
-    [db.userAdd('x', { password: 5 }), /option password must be a string/],
-    [db.userGet(), /the name of the user must be a string/],
-    [db.roleAdd('\ud800'), /lone surrogate/],
-    [db.roleGrantPermission('x'), /the permission must be an object/],
-    [db.roleGrantPermission('x', { key: 'a' }), /type must be one of read, write, readwrite/],
-    [db.roleGrantPermission('x', { type: 'READ', key: 'a' }), /type must be one of/],
-    [db.roleGrantPermission('x', { type: 'read' }), /needs a key, a prefix, or start and end/],
-    [db.roleGrantPermission('x', { type: 'read', key: 'a', prefix: 'b' }), /takes one of/],
-    [db.roleGrantPermission('x', { type: 'read', rangeEnd: 'b' }), /takes rangeEnd with key/],
-    [db.roleRevokePermission('x'), /needs a key, a prefix, or start and end/],
-    [db.roleRevokePermission('x', { keys: 'a' }), /did you mean key/],
+  await assert.rejects(db.userAdd('', { password: 'x' }), {
+    code: 'INVALID_ARGUMENT',
+    message: /user name is empty/,
+  })
+  for (const [call, words] of [
+    [() => db.userAdd('x'), /one of password and noPassword: true/],
+    [() => db.userAdd('x', { password: 'y', noPassword: true }), /one of password and noPassword/],
+    [() => db.userAdd('x', { passwort: 'y' }), /did you mean password/],
+    [
+      () => db.userAdd(Buffer.from('x'), { password: 'y' }),
+      /the name of the user must be a string/,
+    ],
+    [() => db.userAdd('x', { password: 5 }), /option password must be a string/],
+    [() => db.userGet(), /the name of the user must be a string/],
+    [() => db.roleAdd('\ud800'), /lone surrogate/],
+    [() => db.roleGrantPermission('x'), /the permission must be an object/],
+    [() => db.roleGrantPermission('x', { key: 'a' }), /type must be one of read, write, readwrite/],
+    [() => db.roleGrantPermission('x', { type: 'READ', key: 'a' }), /type must be one of/],
+    [
+      () => db.roleGrantPermission('x', { type: 'read' }),
+      /needs a key, a prefix, or start and end/,
+    ],
+    [() => db.roleGrantPermission('x', { type: 'read', key: 'a', prefix: 'b' }), /takes one of/],
+    [() => db.roleGrantPermission('x', { type: 'read', rangeEnd: 'b' }), /takes rangeEnd with key/],
+    [() => db.roleRevokePermission('x'), /needs a key, a prefix, or start and end/],
+    [() => db.roleRevokePermission('x', { keys: 'a' }), /did you mean key/],
   ])
-    await assert.rejects(promise, { name: 'TypeError', message: words })
+    await assert.rejects(call, { name: 'TypeError', message: words })
   assert.deepStrictEqual([await db.userList(), await db.roleList()], [[], []])
 })
 
@@ -167,13 +176,13 @@ test('auth: a server checks its clients', async (t) => {
   const alice = await libkv.open(server.address, { user: 'alice', password: 'password' })
   t.after(() => Promise.all([root.close(), alice.close()]))
   assert.strictEqual(String((await alice.get('config/a')).value), '1')
-  for (const promise of [
-    alice.put('config/a', '2'),
-    alice.get('other'),
-    alice.userList(),
-    alice.authDisable(),
+  for (const call of [
+    () => alice.put('config/a', '2'),
+    () => alice.get('other'),
+    () => alice.userList(),
+    () => alice.authDisable(),
   ])
-    await assert.rejects(promise, { code: 'PERMISSION_DENIED', message: /permission denied/ })
+    await assert.rejects(call, { code: 'PERMISSION_DENIED', message: /permission denied/ })
   assert.deepStrictEqual(await alice.userGet('alice'), ['reader'])
   assert.strictEqual((await alice.authStatus()).enabled, true)
   await root.roleGrantPermission('reader', { type: 'readwrite', prefix: 'config/' })

@@ -40,7 +40,8 @@ Exit status: for commands from a pipe or file, that of the first command that fa
 /// The output of `help`.
 const COMMANDS: &str = "\
 The commands are those of `kv`: get put del range txn watch history events diff compact lease lock
-elect status check alarm export import snapshot restore. `help COMMAND` has examples. `exit` or Ctrl-D ends the shell.
+elect status check alarm auth user role export import snapshot restore. `help COMMAND` has examples.
+`exit` or Ctrl-D ends the shell.
 ";
 
 /// `kv shell`.

@@ -1,5 +1,6 @@
 //! The program `kv`, driven as a person or a script does.
 
+mod auth;
 mod cluster;
 mod commands;
 mod coordination;
