@@ -1,7 +1,8 @@
-"""Users, roles and permissions: on a store, on a cluster and in aio; a server that checks its clients."""
+"""Users, roles and permissions, on a store, on a cluster and in aio; servers that check clients."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
 
 import libkv
 import libkv.aio
@@ -73,7 +74,7 @@ def test_permissions_are_values(db: libkv.Db) -> None:
 def test_refusals(db: libkv.Db) -> None:
     db.user_add("user", "x")
     db.role_add("role")
-    for call, words in [
+    conflicts: list[tuple[Callable[[], object], str]] = [
         (lambda: db.user_add("user", "x"), "user name already exists"),
         (lambda: db.user_get("none"), "user name not found"),
         (lambda: db.user_delete("none"), "user name not found"),
@@ -86,14 +87,16 @@ def test_refusals(db: libkv.Db) -> None:
         (lambda: db.role_grant_permission("none", "read", "a"), "role name not found"),
         (lambda: db.role_revoke_permission("role", "a"), "permission is not granted to the role"),
         (db.auth_enable, "root user does not exist"),
-    ]:
+    ]
+    for call, words in conflicts:
         with pytest.raises(libkv.FailedPreconditionError, match=words):
             call()
-    for call, words in [
+    invalid: list[tuple[Callable[[], object], str]] = [
         (lambda: db.user_add("long", "x" * 73), "72 bytes"),
         (lambda: db.role_add(""), "role name is empty"),
         (lambda: db.role_grant_permission("role", "read", start="b", end="a"), "invalid auth management"),
-    ]:
+    ]
+    for call, words in invalid:
         with pytest.raises(libkv.InvalidArgumentError, match=words):
             call()
     assert db.auth_status().auth_revision == 3
@@ -216,10 +219,11 @@ def test_aio_has_the_same_calls(server: libkv.Server) -> None:
 def test_hashing_does_not_block_the_loop() -> None:
     async def main() -> None:
         async with libkv.aio.open(":memory:") as db:
-            for call in (
+            calls: list[Callable[[], Coroutine[Any, Any, int]]] = [
                 lambda: db.user_add("user", "password"),
                 lambda: db.user_change_password("user", "other"),
-            ):
+            ]
+            for call in calls:
                 task = asyncio.create_task(call())
                 # its first step; a call that runs on the loop would be done after it
                 await asyncio.sleep(0)
