@@ -41,6 +41,7 @@
 #define KV_RANGE_OPTIONS_INIT kv_begin<kv_range_options>()
 #define KV_WATCH_OPTIONS_INIT kv_begin<kv_watch_options>()
 #define KV_SERVE_OPTIONS_INIT kv_begin<kv_serve_options>()
+#define KV_USER_ADD_OPTIONS_INIT kv_begin<kv_user_add_options>()
 template <typename T> static inline T kv_begin() {
     T t = T();
     t.size = sizeof(T);
@@ -53,6 +54,7 @@ template <typename T> static inline T kv_begin() {
 #define KV_RANGE_OPTIONS_INIT { .size = sizeof(kv_range_options) }
 #define KV_WATCH_OPTIONS_INIT { .size = sizeof(kv_watch_options) }
 #define KV_SERVE_OPTIONS_INIT { .size = sizeof(kv_serve_options) }
+#define KV_USER_ADD_OPTIONS_INIT { .size = sizeof(kv_user_add_options) }
 #endif
 
 
@@ -191,6 +193,15 @@ template <typename T> static inline T kv_begin() {
 // The data may be damaged. Every write fails with KV_CORRUPT.
 #define KV_ALARM_CORRUPT 2
 
+// Gets, ranges and watches.
+#define KV_PERMISSION_READ 0
+
+// Puts and deletions.
+#define KV_PERMISSION_WRITE 1
+
+// Both.
+#define KV_PERMISSION_READWRITE 2
+
 // The current revision.
 #define KV_STATUS_REVISION 1
 
@@ -280,6 +291,12 @@ typedef struct kv_lock kv_lock;
 
 // A list of members; see kv_member_list.
 typedef struct kv_members kv_members;
+
+// A list of names of users or roles; see kv_user_list.
+typedef struct kv_names kv_names;
+
+// A list of permissions; see kv_role_get.
+typedef struct kv_permissions kv_permissions;
 
 // The response of a put.
 typedef struct kv_put_response kv_put_response;
@@ -535,6 +552,14 @@ typedef struct kv_serve_options {
   // The maximum number of operations in each list of a client's txn; 0: the limit of the
   // database. A limit above that one has no effect.
   uint64_t max_txn_ops;
+  // The tokens of users that log in; NULL: "simple", which the server keeps in memory. A text
+  // like "jwt,sign-method=RS256,priv-key=FILE,pub-key=FILE,ttl=5m" signs them. "": no tokens,
+  // only client certificates.
+  const char *auth_token;
+  // How long a simple token is valid after its last use, in seconds; 0: 300.
+  uint64_t auth_token_ttl_seconds;
+  // The cost of the hashes of new passwords, 4 to 31; 0: 10. Each step doubles the time.
+  uint32_t bcrypt_cost;
 } kv_serve_options;
 
 // An alarm that is active, or that was just disarmed.
@@ -574,6 +599,23 @@ typedef struct kv_member {
   // KV_YES for a learner: it receives every write and has no vote. Otherwise KV_NO.
   int32_t is_learner;
 } kv_member;
+
+// Options of kv_user_add; initialise with KV_USER_ADD_OPTIONS_INIT.
+typedef struct kv_user_add_options {
+  // sizeof(kv_user_add_options).
+  size_t size;
+  // KV_YES: the user cannot log in with a password, only with a client certificate. The password
+  // must be empty.
+  int32_t no_password;
+} kv_user_add_options;
+
+// A permission of a role.
+typedef struct kv_permission {
+  // KV_PERMISSION_….
+  int32_t type;
+  // The keys. A prefix is KV_RANGE_BETWEEN here: from the prefix to the first key after it.
+  struct kv_key_range range;
+} kv_permission;
 
 // Success.
 #define KV_OK 0
@@ -662,7 +704,7 @@ typedef struct kv_member {
 // Refused by file permissions or by auth.
 #define KV_PERMISSION_DENIED 28
 
-// The caller is not the leader, or the cluster refused the request for another reason.
+// Not the leader; a user or role is missing or exists; another refusal of a cluster.
 #define KV_FAILED_PRECONDITION 29
 
 // A defect of libkv; never expected.
@@ -2200,6 +2242,257 @@ KV_API const struct kv_member *kv_members_at(const struct kv_members *members, s
 // Threads: the last use of them.
 // Errors: none.
 KV_API void kv_members_free(struct kv_members *members);
+
+// Turns authentication on. From then on a server of this store checks every call of a client
+// against users and roles. A process that opens the directory itself needs no user: the
+// permissions of its files decide. It needs a user "root" with the role "root", which may do
+// everything. A second call has no effect. *revision is the store's revision, which these calls
+// do not change.
+//
+//     kv_user_add(db, kv_str("root"), kv_str("secret"), NULL, NULL, &error);
+//     kv_user_grant_role(db, kv_str("root"), kv_str("root"), NULL, &error);
+//     kv_role_add(db, kv_str("reader"), NULL, &error);
+//     kv_role_grant_permission(db, kv_str("reader"), KV_PERMISSION_READ,
+//                              kv_prefix(kv_str("config/")), NULL, &error);
+//     kv_user_add(db, kv_str("alice"), kv_str("password"), NULL, NULL, &error);
+//     kv_user_grant_role(db, kv_str("alice"), kv_str("reader"), NULL, &error);
+//     kv_auth_enable(db, NULL, &error);
+//
+// Owner: no ownership changes.
+// Threads: any.
+// Errors: KV_FAILED_PRECONDITION without a user root that has the role root, and those of kv_put.
+KV_API kv_code kv_auth_enable(const struct kv_db *db, int64_t *revision, struct kv_error **error);
+
+// Turns authentication off. Users and roles are kept. No error if it is off.
+//
+// Owner: no ownership changes.
+// Threads: any.
+// Errors: those of kv_put.
+KV_API kv_code kv_auth_disable(const struct kv_db *db, int64_t *revision, struct kv_error **error);
+
+// Reads whether authentication is on: *enabled is KV_YES or KV_NO. *auth_revision grows with each
+// change of users, roles or permissions; it is 1 in a new store, and no revision of keys.
+//
+// Owner: no ownership changes.
+// Threads: any.
+// Errors: KV_INVALID_ARGUMENT, KV_CLOSED, KV_FORKED, KV_CORRUPT, KV_IO.
+KV_API
+kv_code kv_auth_status(const struct kv_db *db,
+                       int32_t *enabled,
+                       uint64_t *auth_revision,
+                       int64_t *revision,
+                       struct kv_error **error);
+
+// Creates a user. The name is UTF-8, 1 to 400 bytes. The password is UTF-8, at most 72 bytes; an
+// empty one is a password, too. It is hashed with bcrypt first, which takes about 50 ms. For a
+// user without a password set kv_user_add_options.no_password.
+//
+// Owner: no ownership changes.
+// Threads: any.
+// Errors: KV_FAILED_PRECONDITION (the user exists), KV_INVALID_ARGUMENT (a name or a password that
+// is too long or not UTF-8, an empty name), and those of kv_put.
+KV_API
+kv_code kv_user_add(const struct kv_db *db,
+                    struct kv_bytes name,
+                    struct kv_bytes password,
+                    const struct kv_user_add_options *options,
+                    int64_t *revision,
+                    struct kv_error **error);
+
+// Returns the names of the roles of a user, sorted.
+//
+// Owner: *out is owned by the caller, to free with kv_names_free.
+// Threads: any.
+// Errors: KV_FAILED_PRECONDITION (no such user), KV_INVALID_ARGUMENT, KV_CLOSED, KV_FORKED,
+// KV_CORRUPT, KV_IO.
+KV_API
+kv_code kv_user_get(const struct kv_db *db,
+                    struct kv_bytes name,
+                    struct kv_names **out,
+                    struct kv_error **error);
+
+// Returns the names of all users, sorted.
+//
+//     kv_names *users = NULL;
+//     if (kv_user_list(db, &users, &error) == KV_OK) {
+//         for (size_t i = 0; i < kv_names_len(users); i++) {
+//             kv_bytes name = kv_names_at(users, i);
+//             printf("%.*s\n", (int)name.len, (const char *)name.data);
+//         }
+//     }
+//     kv_names_free(users);
+//
+// Owner: *out is owned by the caller, to free with kv_names_free.
+// Threads: any.
+// Errors: KV_INVALID_ARGUMENT, KV_CLOSED, KV_FORKED, KV_CORRUPT, KV_IO.
+KV_API kv_code kv_user_list(const struct kv_db *db, struct kv_names **out, struct kv_error **error);
+
+// Removes a user.
+//
+// Owner: no ownership changes.
+// Threads: any.
+// Errors: KV_FAILED_PRECONDITION (no such user), KV_INVALID_ARGUMENT (root while authentication is
+// on), and those of kv_put.
+KV_API
+kv_code kv_user_delete(const struct kv_db *db,
+                       struct kv_bytes name,
+                       int64_t *revision,
+                       struct kv_error **error);
+
+// Changes the password of a user; the tokens of the user become invalid. The password is as that
+// of kv_user_add.
+//
+// Owner: no ownership changes.
+// Threads: any.
+// Errors: KV_FAILED_PRECONDITION (no such user), KV_INVALID_ARGUMENT (a password over 72 bytes),
+// and those of kv_put.
+KV_API
+kv_code kv_user_change_password(const struct kv_db *db,
+                                struct kv_bytes name,
+                                struct kv_bytes password,
+                                int64_t *revision,
+                                struct kv_error **error);
+
+// Grants a role to a user; no effect if the user has it. The role "root", which permits
+// everything, need not be created first.
+//
+// Owner: no ownership changes.
+// Threads: any.
+// Errors: KV_FAILED_PRECONDITION (no such user or role), KV_INVALID_ARGUMENT, and those of kv_put.
+KV_API
+kv_code kv_user_grant_role(const struct kv_db *db,
+                           struct kv_bytes name,
+                           struct kv_bytes role,
+                           int64_t *revision,
+                           struct kv_error **error);
+
+// Takes a role from a user.
+//
+// Owner: no ownership changes.
+// Threads: any.
+// Errors: KV_FAILED_PRECONDITION (no such user, or it does not have the role), KV_INVALID_ARGUMENT
+// (the role root of root while authentication is on), and those of kv_put.
+KV_API
+kv_code kv_user_revoke_role(const struct kv_db *db,
+                            struct kv_bytes name,
+                            struct kv_bytes role,
+                            int64_t *revision,
+                            struct kv_error **error);
+
+// Creates a role without permissions. The name is UTF-8, 1 to 400 bytes.
+//
+// Owner: no ownership changes.
+// Threads: any.
+// Errors: KV_FAILED_PRECONDITION (the role exists), KV_INVALID_ARGUMENT, and those of kv_put.
+KV_API
+kv_code kv_role_add(const struct kv_db *db,
+                    struct kv_bytes role,
+                    int64_t *revision,
+                    struct kv_error **error);
+
+// Returns the permissions of a role, sorted by key. The role "root" always has one: all keys.
+//
+// Owner: *out is owned by the caller, to free with kv_permissions_free.
+// Threads: any.
+// Errors: KV_FAILED_PRECONDITION (no such role), KV_INVALID_ARGUMENT, KV_CLOSED, KV_FORKED,
+// KV_CORRUPT, KV_IO.
+KV_API
+kv_code kv_role_get(const struct kv_db *db,
+                    struct kv_bytes role,
+                    struct kv_permissions **out,
+                    struct kv_error **error);
+
+// Returns the names of all roles, sorted. "root" is one of them only if it was created.
+//
+// Owner: *out is owned by the caller, to free with kv_names_free.
+// Threads: any.
+// Errors: KV_INVALID_ARGUMENT, KV_CLOSED, KV_FORKED, KV_CORRUPT, KV_IO.
+KV_API kv_code kv_role_list(const struct kv_db *db, struct kv_names **out, struct kv_error **error);
+
+// Removes a role, also from every user that has it.
+//
+// Owner: no ownership changes.
+// Threads: any.
+// Errors: KV_FAILED_PRECONDITION (no such role), KV_INVALID_ARGUMENT (root while authentication is
+// on), and those of kv_put.
+KV_API
+kv_code kv_role_delete(const struct kv_db *db,
+                       struct kv_bytes role,
+                       int64_t *revision,
+                       struct kv_error **error);
+
+// Adds a permission to a role: a type, KV_PERMISSION_…, for a range. If the role has one with the
+// same range, its type is replaced.
+//
+// Owner: no ownership changes.
+// Threads: any.
+// Errors: KV_FAILED_PRECONDITION (no such role), KV_INVALID_ARGUMENT (an empty range), and those
+// of kv_put.
+KV_API
+kv_code kv_role_grant_permission(const struct kv_db *db,
+                                 struct kv_bytes role,
+                                 int32_t type,
+                                 struct kv_key_range range,
+                                 int64_t *revision,
+                                 struct kv_error **error);
+
+// Removes the permission with exactly this range from a role. kv_permission.range of kv_role_get
+// can be passed.
+//
+// Owner: no ownership changes.
+// Threads: any.
+// Errors: KV_FAILED_PRECONDITION (no such role, or it has no such permission),
+// KV_INVALID_ARGUMENT, and those of kv_put.
+KV_API
+kv_code kv_role_revoke_permission(const struct kv_db *db,
+                                  struct kv_bytes role,
+                                  struct kv_key_range range,
+                                  int64_t *revision,
+                                  struct kv_error **error);
+
+// The number of names; 0 for NULL.
+//
+// Owner: no ownership changes.
+// Threads: any.
+// Errors: none.
+KV_API size_t kv_names_len(const struct kv_names *names);
+
+// The name at index, as UTF-8 without a terminating zero; no bytes beyond the last.
+//
+// Owner: the names; it is valid until they are freed.
+// Threads: any.
+// Errors: none.
+KV_API struct kv_bytes kv_names_at(const struct kv_names *names, size_t index);
+
+// Frees names.
+//
+// Owner: frees them; NULL is allowed.
+// Threads: the last use of them.
+// Errors: none.
+KV_API void kv_names_free(struct kv_names *names);
+
+// The number of permissions; 0 for NULL.
+//
+// Owner: no ownership changes.
+// Threads: any.
+// Errors: none.
+KV_API size_t kv_permissions_len(const struct kv_permissions *permissions);
+
+// The permission at index; NULL beyond the last.
+//
+// Owner: the permissions; it is valid until they are freed.
+// Threads: any.
+// Errors: none.
+KV_API
+const struct kv_permission *kv_permissions_at(const struct kv_permissions *permissions,
+                                              size_t index);
+
+// Frees permissions.
+//
+// Owner: frees them; NULL is allowed.
+// Threads: the last use of them.
+// Errors: none.
+KV_API void kv_permissions_free(struct kv_permissions *permissions);
 
 // Writes a snapshot of a store to a new file, which etcd and kv_restore can read: all events that
 // are kept, the leases with the time that they have left, and the compacted revision, as of one

@@ -57,6 +57,12 @@ export type CompareResult = '==' | '>' | '<' | '!='
  * `'corrupt'`: The data may be damaged. Every write fails with `CORRUPT`.
  */
 export type AlarmKind = 'nospace' | 'corrupt'
+/**
+ * `'read'`: Gets, ranges and watches.
+ * `'write'`: Puts and deletions.
+ * `'readwrite'`: Both.
+ */
+export type PermissionType = 'read' | 'write' | 'readwrite'
 // end of generated
 
 // generated from bindings/vocabulary/vocabulary.toml: ErrorCode
@@ -413,6 +419,36 @@ export interface Status {
   readonly alarms: AlarmMember[]
 }
 
+/** The state of authentication. */
+export interface AuthStatus {
+  /** Whether a server checks the users of its clients. */
+  readonly enabled: boolean
+  /**
+   * Grows with each change of users, roles or permissions; 1 in a new store. It is no revision of
+   * keys.
+   */
+  readonly authRevision: number
+  /** The store's revision. */
+  readonly revision: Revision
+}
+
+/** A permission of a role. `roleGrantPermission` and `roleRevokePermission` take it, too. */
+export interface Permission {
+  /** What it allows. */
+  readonly type: PermissionType
+  /** The key, or the first key of the range. */
+  readonly key: Buffer
+  /** The first key after the range; empty for one key, one zero byte for no end. */
+  readonly rangeEnd: Buffer
+}
+
+/** The keys of a permission. `{ prefix: '' }` is all keys. */
+export type PermissionRange =
+  | { key: Bytes; rangeEnd?: Bytes }
+  | { prefix: Bytes }
+  | { start: Bytes; end?: Bytes }
+  | { end: Bytes }
+
 /** An alarm. */
 export interface AlarmMember {
   /** Its member; the member of a store is the second half of its store id. */
@@ -557,6 +593,15 @@ export interface ServeOptions {
    * also applies.
    */
   maxTxnOps?: number
+  /**
+   * The tokens of users that log in: `simple` (the default) is kept in memory; a text like
+   * `jwt,sign-method=RS256,priv-key=FILE,pub-key=FILE,ttl=5m` signs them.
+   */
+  authToken?: string
+  /** How long a simple token is valid after its last use, in seconds (default 300). */
+  authTokenTtlSeconds?: number
+  /** The cost of the hashes of new passwords, 4 to 31 (default 10). Each step doubles the time. */
+  bcryptCost?: number
   // end of generated
 }
 
@@ -1113,6 +1158,68 @@ export class Db {
    * `'nospace'` again.
    */
   alarmDisarm(options?: { member?: bigint; kind?: AlarmKind }): Promise<AlarmMember[]>
+
+  // --- Users and roles. The calls run on the pool of threads: hashing a password takes 50 ms.
+  // Changes resolve to the store's revision, which they do not change.
+
+  /**
+   * Turns authentication on: a server of this store then checks every call of a client against users
+   * and roles. A process that opens the directory needs no user. It needs a user `root` with the
+   * role `root`: `FAILED_PRECONDITION` otherwise. No effect if it is on.
+   */
+  authEnable(): Promise<Revision>
+  /** Turns authentication off. Users and roles are kept. */
+  authDisable(): Promise<Revision>
+  /** Whether authentication is on, and the revision of users and roles. */
+  authStatus(): Promise<AuthStatus>
+  /**
+   * Creates a user with a password, or one that logs in with a client certificate only. The name has
+   * 1 to 400 bytes, the password at most 72. `FAILED_PRECONDITION` if the user exists.
+   */
+  userAdd(name: string, options: { password: string } | { noPassword: true }): Promise<Revision>
+  /** The roles of a user, sorted. `FAILED_PRECONDITION` if there is no such user. */
+  userGet(name: string): Promise<string[]>
+  /** The names of all users, sorted. */
+  userList(): Promise<string[]>
+  /**
+   * Removes a user. `FAILED_PRECONDITION` if there is no such user, `INVALID_ARGUMENT` for `root`
+   * while authentication is on.
+   */
+  userDelete(name: string): Promise<Revision>
+  /** Changes the password of a user, whose tokens become invalid. */
+  userChangePassword(name: string, password: string): Promise<Revision>
+  /**
+   * Grants a role to a user; no effect if the user has it. The role `root`, which permits
+   * everything, need not be created first. `FAILED_PRECONDITION` if there is no such user or role.
+   */
+  userGrantRole(name: string, role: string): Promise<Revision>
+  /** Takes a role from a user. `FAILED_PRECONDITION` if the user does not have it. */
+  userRevokeRole(name: string, role: string): Promise<Revision>
+  /** Creates a role without permissions. `FAILED_PRECONDITION` if it exists. */
+  roleAdd(role: string): Promise<Revision>
+  /**
+   * The permissions of a role, by key. The role `root` always has one: all keys.
+   * `FAILED_PRECONDITION` if there is no such role.
+   */
+  roleGet(role: string): Promise<Permission[]>
+  /** The names of all roles, sorted. `root` is one of them only if it was created. */
+  roleList(): Promise<string[]>
+  /** Removes a role, also from every user that has it. */
+  roleDelete(role: string): Promise<Revision>
+  /** Adds a permission to a role. The permission with the same range, if any, is replaced. */
+  roleGrantPermission(
+    role: string,
+    permission: { type: PermissionType } & PermissionRange,
+  ): Promise<Revision>
+  /**
+   * Removes the permission with exactly this range from a role. `FAILED_PRECONDITION` if there is
+   * none.
+   */
+  roleRevokePermission(
+    role: string,
+    range: Bytes | ({ type?: PermissionType } & PermissionRange),
+  ): Promise<Revision>
+
   /** Reads the whole store and verifies every invariant, on the pool of threads. */
   check(): Promise<CheckReport>
   /**

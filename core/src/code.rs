@@ -66,7 +66,7 @@ pub enum Code {
     Unauthenticated = 27,
     /// Refused by file permissions or by auth.
     PermissionDenied = 28,
-    /// The caller is not the leader, or the cluster refused the request for another reason.
+    /// Not the leader; a user or role is missing or exists; another refusal of a cluster.
     FailedPrecondition = 29,
     /// A defect of libkv; never expected.
     Internal = 30,

@@ -65,7 +65,7 @@ pub const KV_UNAVAILABLE: KvCode = 26;
 pub const KV_UNAUTHENTICATED: KvCode = 27;
 /// Refused by file permissions or by auth.
 pub const KV_PERMISSION_DENIED: KvCode = 28;
-/// The caller is not the leader, or the cluster refused the request for another reason.
+/// Not the leader; a user or role is missing or exists; another refusal of a cluster.
 pub const KV_FAILED_PRECONDITION: KvCode = 29;
 /// A defect of libkv; never expected.
 pub const KV_INTERNAL: KvCode = 30;

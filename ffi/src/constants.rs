@@ -88,6 +88,13 @@ pub const KV_ALARM_NOSPACE: i32 = 1;
 /// The data may be damaged. Every write fails with KV_CORRUPT.
 pub const KV_ALARM_CORRUPT: i32 = 2;
 
+/// Gets, ranges and watches.
+pub const KV_PERMISSION_READ: i32 = 0;
+/// Puts and deletions.
+pub const KV_PERMISSION_WRITE: i32 = 1;
+/// Both.
+pub const KV_PERMISSION_READWRITE: i32 = 2;
+
 /// The value of a number; `None` for numbers without a meaning.
 pub(crate) fn durability(number: i32) -> Option<Durability> {
     Some(match number {
@@ -171,5 +178,24 @@ pub(crate) fn alarm_kind_number(value: AlarmKind) -> i32 {
     match value {
         AlarmKind::NoSpace => KV_ALARM_NOSPACE,
         AlarmKind::Corrupt => KV_ALARM_CORRUPT,
+    }
+}
+
+/// The value of a number; `None` for numbers without a meaning.
+pub(crate) fn permission_type(number: i32) -> Option<PermissionType> {
+    Some(match number {
+        KV_PERMISSION_READ => PermissionType::Read,
+        KV_PERMISSION_WRITE => PermissionType::Write,
+        KV_PERMISSION_READWRITE => PermissionType::ReadWrite,
+        _ => return None,
+    })
+}
+
+/// The number of a value.
+pub(crate) fn permission_type_number(value: PermissionType) -> i32 {
+    match value {
+        PermissionType::Read => KV_PERMISSION_READ,
+        PermissionType::Write => KV_PERMISSION_WRITE,
+        PermissionType::ReadWrite => KV_PERMISSION_READWRITE,
     }
 }

@@ -53,6 +53,7 @@ mod alarm;
 
 mod member;
 
+mod auth;
 mod backup;
 
 mod guard;

@@ -163,6 +163,12 @@ impl Caller {
         (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) })
     }
 
+    /// Bytes that are a text in UTF-8.
+    pub fn utf8(&self, bytes: KvBytes, name: &str) -> Result<&str> {
+        std::str::from_utf8(self.bytes(bytes, name)?)
+            .map_err(|error| invalid(format!("{name} is not UTF-8: {error}")))
+    }
+
     /// Options of the caller's version of the header. Members that the caller does not have are
     /// zero; members that are not known here must be zero.
     pub fn options<T: OptionStruct>(&self, options: *const T) -> Result<T> {

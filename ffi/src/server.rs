@@ -44,6 +44,14 @@ pub struct KvServeOptions {
     /// The maximum number of operations in each list of a client's txn; 0: the limit of the
     /// database. A limit above that one has no effect.
     pub max_txn_ops: u64,
+    /// The tokens of users that log in; NULL: "simple", which the server keeps in memory. A text
+    /// like "jwt,sign-method=RS256,priv-key=FILE,pub-key=FILE,ttl=5m" signs them. "": no tokens,
+    /// only client certificates.
+    pub auth_token: *const c_char,
+    /// How long a simple token is valid after its last use, in seconds; 0: 300.
+    pub auth_token_ttl_seconds: u64,
+    /// The cost of the hashes of new passwords, 4 to 31; 0: 10. Each step doubles the time.
+    pub bcrypt_cost: u32,
 }
 
 // SAFETY: numbers and pointers only, size first.
@@ -82,6 +90,15 @@ mod net {
         }
         if options.max_txn_ops != 0 {
             how = how.max_txn_ops(usize::try_from(options.max_txn_ops).unwrap_or(usize::MAX));
+        }
+        if let Some(tokens) = c.word(options.auth_token, "auth_token")? {
+            how = how.auth_token(tokens);
+        }
+        if options.auth_token_ttl_seconds != 0 {
+            how = how.auth_token_ttl_seconds(options.auth_token_ttl_seconds);
+        }
+        if options.bcrypt_cost != 0 {
+            how = how.bcrypt_cost(options.bcrypt_cost);
         }
         let server = libkv_etcd::serve(db, how)?;
         let address = server.address().to_string();

@@ -63,7 +63,7 @@ if command -v valgrind >/dev/null; then
     v="valgrind -q --error-exitcode=9 --leak-check=full"
     # These open clusters: a channel of Rust's standard library leaves 48 bytes "possibly lost" for
     # the main thread.
-    for program in misuse server; do
+    for program in misuse server auth; do
         check "$program under valgrind" $v --errors-for-leak-kinds=definite --show-leak-kinds=definite \
             target/c/${program}_test --no-fork
     done
@@ -78,7 +78,7 @@ else
 fi
 
 # The static library is linked, so that the sanitizer checks the allocations of both sides.
-for program in misuse watch lease quota server; do
+for program in misuse watch lease quota server auth; do
     asan=target/c/${program}_asan
     if ${CC:-cc} -std=c99 -g -fsanitize=address -Iinclude -o "$asan" "tests/c/${program}_test.c" \
         target/release/libkv.a -lgcc_s -lutil -lrt -lpthread -lm -ldl 2>target/c/memory.log; then

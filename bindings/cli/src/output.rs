@@ -129,7 +129,9 @@ impl Out {
     pub fn names(&mut self, names: &[String]) -> Result<()> {
         match self.json {
             true => self.json(&names),
-            false => names.iter().try_for_each(|name| self.line(name)),
+            false => names
+                .iter()
+                .try_for_each(|name| self.line(notation::escape(name.as_bytes()))),
         }
     }
 

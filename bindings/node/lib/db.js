@@ -15,6 +15,7 @@ const {
   ttl,
   wrong,
 } = require('./arguments.js')
+const { writeGrant, writeRevocation, writeTexts, writeUserAdd } = require('./auth.js')
 const { flushAndQueue, callAsync, callSync, submit } = require('./calls.js')
 const { Election, Lock } = require('./claim.js')
 const { invalid, unsupported } = require('./errors.js')
@@ -423,7 +424,7 @@ class Db {
     return new Election(this, this.#handle, this.#waiting, name, ttlSeconds, this.#remote)
   }
 
-  // --- The store itself
+  // --- Alarms
 
   async alarmList() {
     wire.begin(KIND.alarmList)
@@ -448,6 +449,83 @@ class Db {
     wire.i64(whose)
     return callAsync(native.callLater, this.#handle)
   }
+
+  // --- Users and roles. All calls run on the pool: hashing a password takes 50 ms.
+
+  /** A call whose arguments are texts. */
+  async #auth(call, ...texts) {
+    writeTexts(call, texts)
+    return callAsync(native.callLater, this.#handle)
+  }
+
+  authEnable() {
+    return this.#auth('authEnable')
+  }
+
+  authDisable() {
+    return this.#auth('authDisable')
+  }
+
+  authStatus() {
+    return this.#auth('authStatus')
+  }
+
+  async userAdd(name, options) {
+    writeUserAdd(name, options)
+    return callAsync(native.callLater, this.#handle)
+  }
+
+  userGet(name) {
+    return this.#auth('userGet', name)
+  }
+
+  userList() {
+    return this.#auth('userList')
+  }
+
+  userDelete(name) {
+    return this.#auth('userDelete', name)
+  }
+
+  userChangePassword(name, password) {
+    return this.#auth('userChangePassword', name, password)
+  }
+
+  userGrantRole(name, role) {
+    return this.#auth('userGrantRole', name, role)
+  }
+
+  userRevokeRole(name, role) {
+    return this.#auth('userRevokeRole', name, role)
+  }
+
+  roleAdd(role) {
+    return this.#auth('roleAdd', role)
+  }
+
+  roleGet(role) {
+    return this.#auth('roleGet', role)
+  }
+
+  roleList() {
+    return this.#auth('roleList')
+  }
+
+  roleDelete(role) {
+    return this.#auth('roleDelete', role)
+  }
+
+  async roleGrantPermission(role, permission) {
+    writeGrant(role, permission)
+    return callAsync(native.callLater, this.#handle)
+  }
+
+  async roleRevokePermission(role, range) {
+    writeRevocation(role, range)
+    return callAsync(native.callLater, this.#handle)
+  }
+
+  // --- The store itself
 
   async status() {
     wire.begin(KIND.status)

@@ -33,6 +33,22 @@ const KIND = {
   memberPromote: 27,
   moveLeader: 28,
   snapshotSave: 29,
+  authEnable: 30,
+  authDisable: 31,
+  authStatus: 32,
+  userAdd: 33,
+  userGet: 34,
+  userList: 35,
+  userDelete: 36,
+  userChangePassword: 37,
+  userGrantRole: 38,
+  userRevokeRole: 39,
+  roleAdd: 40,
+  roleGet: 41,
+  roleList: 42,
+  roleDelete: 43,
+  roleGrantPermission: 44,
+  roleRevokePermission: 45,
 }
 /** What a response begins with. */
 const RESPONSE = {
@@ -62,6 +78,9 @@ const RESPONSE = {
   alarms: 23,
   hashKv: 24,
   members: 25,
+  authStatus: 26,
+  names: 27,
+  permissions: 28,
 }
 const DURABILITIES = [null, 'sync', 'lazy', 'none']
 const LIMITS = [null, 'etcd']
@@ -84,6 +103,7 @@ const COMPARE_TARGET = {
 const COMPARE_RESULTS = ['==', '>', '<', '!=']
 const EVENT_KINDS = ['put', 'delete']
 const ALARM_KINDS = [null, 'nospace', 'corrupt']
+const PERMISSION_TYPES = ['read', 'write', 'readwrite']
 
 module.exports = {
   ALARM_KINDS,
@@ -93,6 +113,7 @@ module.exports = {
   EVENT_KINDS,
   KIND,
   LIMITS,
+  PERMISSION_TYPES,
   RANGE_KIND,
   RESPONSE,
   SORT_ORDERS,

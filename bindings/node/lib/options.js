@@ -96,6 +96,9 @@ const SERVE_OPTIONS = [
   'clientCertAuth',
   'maxRequestBytes',
   'maxTxnOps',
+  'authToken',
+  'authTokenTtlSeconds',
+  'bcryptCost',
 ]
 
 /** Writes options as src/request_options.rs reads them: the flags in a byte, then the others. */

@@ -72,6 +72,7 @@ class LeaseGrantResponse extends Response {}
 class LeaseKeepAliveResponse extends Response {}
 class LeaseTimeToLiveResponse extends Response {}
 class Member extends Response {}
+class Permission extends Response {}
 class Problem extends Response {}
 
 module.exports = {
@@ -82,6 +83,7 @@ module.exports = {
   LeaseKeepAliveResponse,
   LeaseTimeToLiveResponse,
   Member,
+  Permission,
   Problem,
   RangeResponse,
   WatchBatch,

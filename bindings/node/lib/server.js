@@ -20,6 +20,9 @@ const SERVE_OPTIONS = {
   clientCertAuth: flag,
   maxRequestBytes: limit,
   maxTxnOps: limit,
+  authToken: text,
+  authTokenTtlSeconds: limit,
+  bcryptCost: (what, value) => integer(what, value, undefined, 0, 2 ** 32 - 1),
 }
 
 /** Closes servers that are collected without being closed. */

@@ -4,7 +4,14 @@
 
 const { KvError } = require('./errors.js')
 const { native, flush, mail, scratch, view: scratchView, SCRATCH_BYTES } = require('./native.js')
-const { ALARM_KINDS, COMPARE_TARGET, KIND, RANGE_KIND, RESPONSE } = require('./numbers.js')
+const {
+  ALARM_KINDS,
+  COMPARE_TARGET,
+  KIND,
+  PERMISSION_TYPES,
+  RANGE_KIND,
+  RESPONSE,
+} = require('./numbers.js')
 const { optionWriters } = require('./options.js')
 const {
   AlarmMember,
@@ -14,6 +21,7 @@ const {
   LeaseKeepAliveResponse,
   LeaseTimeToLiveResponse,
   Member,
+  Permission,
   Problem,
   RangeResponse,
   WatchBatch,
@@ -454,6 +462,21 @@ READ[RESPONSE.members] = () =>
         peerUrls: list(text),
         clientUrls: list(text),
         isLearner: readFlag(),
+      }),
+  )
+READ[RESPONSE.authStatus] = () => ({
+  enabled: readFlag(),
+  authRevision: number(),
+  revision: number(),
+})
+READ[RESPONSE.names] = () => list(text)
+READ[RESPONSE.permissions] = () =>
+  list(
+    () =>
+      new Permission({
+        type: PERMISSION_TYPES[from[pos++]],
+        key: readBytes(count()),
+        rangeEnd: readBytes(count()),
       }),
   )
 READ[RESPONSE.lease] = () => ({ handle: number(), id: id(), ttlSeconds: number() })

@@ -4,6 +4,7 @@ use libkv::{Code, Db, Error, LeaseTimeToLive, Request, Response, Result};
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 
+use crate::auth;
 use crate::job::{JobPromise, on_pool};
 use crate::snapshot_file;
 use crate::state::{State, guarded, with_state};
@@ -82,6 +83,7 @@ fn perform(db: &Db, call: Call, writer: &mut Writer) -> Result<()> {
         Call::MemberPromote(id) => writer.nothing_after(db.member_promote(id))?,
         Call::MoveLeader(id) => writer.nothing_after(db.move_leader(id))?,
         Call::SnapshotSave(path) => writer.just(snapshot_file::save(db, &path)?),
+        Call::Auth(request) => auth::run(db, request, writer)?,
     }
     Ok(())
 }

@@ -12,6 +12,7 @@
 //! | `job` | work on Node's pool of threads |
 //! | `submit` | writes through the group queue, and their responses |
 //! | `calls` | the other requests of a store, in the call or on the pool |
+//! | `auth` | users, roles and permissions |
 //! | `store`, `pages`, `watch`, `transact`, `lease`, `claim`, `clock`, `server` | an object each |
 //! | `snapshot_file` | snapshots of etcd |
 #![allow(
@@ -21,6 +22,7 @@
 // in a build for tests the macros register nothing, so that these functions have no callers
 #![cfg_attr(test, allow(dead_code))]
 
+mod auth;
 mod calls;
 mod claim;
 mod clock;

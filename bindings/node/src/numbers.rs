@@ -36,6 +36,22 @@ pub mod kind {
     pub const MEMBER_PROMOTE: u8 = 27;
     pub const MOVE_LEADER: u8 = 28;
     pub const SNAPSHOT_SAVE: u8 = 29;
+    pub const AUTH_ENABLE: u8 = 30;
+    pub const AUTH_DISABLE: u8 = 31;
+    pub const AUTH_STATUS: u8 = 32;
+    pub const USER_ADD: u8 = 33;
+    pub const USER_GET: u8 = 34;
+    pub const USER_LIST: u8 = 35;
+    pub const USER_DELETE: u8 = 36;
+    pub const USER_CHANGE_PASSWORD: u8 = 37;
+    pub const USER_GRANT_ROLE: u8 = 38;
+    pub const USER_REVOKE_ROLE: u8 = 39;
+    pub const ROLE_ADD: u8 = 40;
+    pub const ROLE_GET: u8 = 41;
+    pub const ROLE_LIST: u8 = 42;
+    pub const ROLE_DELETE: u8 = 43;
+    pub const ROLE_GRANT_PERMISSION: u8 = 44;
+    pub const ROLE_REVOKE_PERMISSION: u8 = 45;
 }
 
 /// What a response begins with.
@@ -66,6 +82,9 @@ pub mod response {
     pub const ALARMS: u8 = 23;
     pub const HASH_KV: u8 = 24;
     pub const MEMBERS: u8 = 25;
+    pub const AUTH_STATUS: u8 = 26;
+    pub const NAMES: u8 = 27;
+    pub const PERMISSIONS: u8 = 28;
 }
 
 /// The value of a number; `None` for numbers without a meaning.
@@ -132,6 +151,16 @@ pub fn alarm_kind(number: u8) -> Option<AlarmKind> {
     Some(match number {
         1 => AlarmKind::NoSpace,
         2 => AlarmKind::Corrupt,
+        _ => return None,
+    })
+}
+
+/// The value of a number; `None` for numbers without a meaning.
+pub fn permission_type(number: u8) -> Option<PermissionType> {
+    Some(match number {
+        0 => PermissionType::Read,
+        1 => PermissionType::Write,
+        2 => PermissionType::ReadWrite,
         _ => return None,
     })
 }

@@ -40,6 +40,15 @@ pub mod net {
         if let Some(ops) = reader.option(Reader::number)? {
             options = options.max_txn_ops(ops as usize);
         }
+        if let Some(tokens) = reader.option(Reader::text)? {
+            options = options.auth_token(tokens);
+        }
+        if let Some(seconds) = reader.option(Reader::number)? {
+            options = options.auth_token_ttl_seconds(seconds as u64);
+        }
+        if let Some(cost) = reader.option(Reader::number)? {
+            options = options.bcrypt_cost(cost as u32);
+        }
         Ok(move |db: &Db| {
             let server = libkv_etcd::serve(db, options)?;
             let address = server.address().to_string();

@@ -63,6 +63,8 @@ pub enum Call {
     MoveLeader(u64),
     /// Writes a snapshot to this file.
     SnapshotSave(PathBuf),
+    /// A call about users and roles.
+    Auth(Auth),
 }
 
 /// A request whose response is read page by page.
@@ -81,7 +83,8 @@ pub struct Reader<'a> {
     depth: usize,
 }
 
-fn malformed() -> Error {
+/// The error for bytes that `lib/wire.js` does not write.
+pub fn malformed() -> Error {
     Error::new(
         Code::Internal,
         "a request reached the native part malformed",
@@ -161,7 +164,8 @@ impl<'a> Reader<'a> {
         numbers::sort_target(self.u8()?).ok_or_else(malformed)
     }
 
-    fn key_range(&mut self) -> Result<KeyRange> {
+    /// A set of keys.
+    pub fn key_range(&mut self) -> Result<KeyRange> {
         Ok(match self.u8()? {
             range_kind::KEY => KeyRange::key(self.bytes()?),
             range_kind::PREFIX => KeyRange::prefix(self.bytes()?),
@@ -314,7 +318,7 @@ impl<'a> Reader<'a> {
             kind::MEMBER_PROMOTE => Call::MemberPromote(self.i64()? as u64),
             kind::MOVE_LEADER => Call::MoveLeader(self.i64()? as u64),
             kind::SNAPSHOT_SAVE => Call::SnapshotSave(self.path()?),
-            _ => return Err(malformed()),
+            kind => Call::Auth(self.auth(kind)?),
         })
     }
 
@@ -372,7 +376,8 @@ pub struct Writer {
 }
 
 impl Writer {
-    fn u32(&mut self, n: usize) -> &mut Writer {
+    /// A count or a length.
+    pub fn u32(&mut self, n: usize) -> &mut Writer {
         // LMDB stores no value of 4 GiB
         self.bytes.extend_from_slice(&(n as u32).to_le_bytes());
         self
@@ -399,12 +404,14 @@ impl Writer {
         self
     }
 
-    fn flag(&mut self, flag: bool) -> &mut Writer {
+    /// A boolean.
+    pub fn flag(&mut self, flag: bool) -> &mut Writer {
         self.bytes.push(flag as u8);
         self
     }
 
-    fn counted(&mut self, bytes: &[u8]) -> &mut Writer {
+    /// Bytes after their length.
+    pub fn counted(&mut self, bytes: &[u8]) -> &mut Writer {
         self.u32(bytes.len());
         self.bytes.extend_from_slice(bytes);
         self
@@ -437,7 +444,8 @@ impl Writer {
         self
     }
 
-    fn kind(&mut self, kind: u8) -> &mut Writer {
+    /// The byte of a kind.
+    pub fn kind(&mut self, kind: u8) -> &mut Writer {
         self.bytes.push(kind);
         self
     }

@@ -184,7 +184,7 @@ function blocks() {
 
 test('README: the programs run and print the documented output', async () => {
   const programs = blocks()
-  assert.strictEqual(programs.length, 6)
+  assert.strictEqual(programs.length, 7)
   assert.strictEqual(
     programs[0].program,
     fs.readFileSync(path.join(folder, 'examples/quickstart.js'), 'utf8'),

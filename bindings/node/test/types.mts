@@ -30,6 +30,7 @@ import libkv, {
   type OpenOptions,
   open,
   openSync,
+  type Permission,
   Put,
   type PutResponse,
   Range,
@@ -214,6 +215,35 @@ async function promises(): Promise<void> {
   const hashed: HashKvResponse = await db.hashKv()
   numbers.push(hashed.hash, (await db.hashKv(2)).compactRevision, await db.snapshotSave('backup.db'))
   numbers.push(await restore('backup.db', Buffer.from('store'), { skipHashCheck: false }))
+  const revisions: number[] = [
+    await db.authEnable(),
+    await db.authDisable(),
+    (await db.authStatus()).authRevision,
+    await db.userAdd('a', { password: 'x' }),
+    await db.userAdd('b', { noPassword: true }),
+    await db.userDelete('b'),
+    await db.userChangePassword('a', 'y'),
+    await db.userGrantRole('a', 'r'),
+    await db.userRevokeRole('a', 'r'),
+    await db.roleAdd('r'),
+    await db.roleDelete('r'),
+    await db.roleGrantPermission('r', { type: 'read', prefix: '' }),
+    await db.roleGrantPermission('r', { type: 'write', key: 'a', rangeEnd: Buffer.from('b') }),
+    await db.roleRevokePermission('r', 'a'),
+    await db.roleRevokePermission('r', { start: 'a' }),
+  ]
+  const lists: string[][] = [await db.userGet('a'), await db.userList(), await db.roleList()]
+  for (const permission of await db.roleGet('r')) {
+    permission satisfies Permission
+    revisions.push(await db.roleRevokePermission('r', permission))
+  }
+  lists.push([String(revisions.length)])
+  // @ts-expect-error a user has a password, or none
+  await db.userAdd('a')
+  // @ts-expect-error not a type of permissions
+  await db.roleGrantPermission('r', { type: 'all', key: 'a' })
+  // @ts-expect-error a permission has a range
+  await db.roleGrantPermission('r', { type: 'read' })
   await db.close()
   await db[Symbol.asyncDispose]()
   db.closed satisfies boolean

@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use libkv::{Code, Error, KeyRange, LeaseRevoke, LeaseTimeToLive, Response};
+use libkv::{Auth, Code, Error, KeyRange, LeaseRevoke, LeaseTimeToLive, Response};
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
+use crate::auth::{self, AuthStatus};
 use crate::calls::{self, run, run_txn, wrong_response};
 use crate::claim::{AsyncClaim, Claim, Election, Lock};
 use crate::convert::{
@@ -23,7 +24,7 @@ use crate::key_value::KeyValue;
 use crate::lease::Lease;
 use crate::mailbox::{Mailbox, PendingResponse, Submission};
 use crate::member::{self, HashKvResponse, Member};
-use crate::options::{self, path, unsigned};
+use crate::options::{self, path, text, unsigned};
 use crate::request;
 use crate::request_options::{delete_docs, put_docs, range_docs, watch_docs};
 use crate::response::{
@@ -536,6 +537,181 @@ impl Db {
                 },
             )?;
             list(py, detached(py, || self.db.alarm_disarm(member, kind))?)
+        })
+    }
+
+    /// Turns authentication on: a server of this store then checks every call of a client against
+    /// users and roles. A process that opens the directory needs no user. No effect if it is on.
+    /// Returns the store's revision, which calls about users and roles do not change.
+    ///
+    /// Raises FailedPreconditionError without a user "root" that has the role "root", and as put().
+    fn auth_enable(&self, py: Python<'_>) -> PyResult<i64> {
+        guard(|| auth::change(py, &self.db, Auth::Enable))
+    }
+
+    /// Turns authentication off. Users and roles are kept. Returns the store's revision.
+    fn auth_disable(&self, py: Python<'_>) -> PyResult<i64> {
+        guard(|| auth::change(py, &self.db, Auth::Disable))
+    }
+
+    /// Returns an AuthStatus: whether authentication is on, and the revision of users and roles.
+    fn auth_status(&self, py: Python<'_>) -> PyResult<Py<AuthStatus>> {
+        guard(|| read_store(py, &self.db, libkv::Db::auth_status)?.into_python(py))
+    }
+
+    /// Creates a user with a password, or with no_password=True one that logs in with a client
+    /// certificate only. The name has 1 to 400 bytes, the password at most 72. It is hashed with
+    /// bcrypt first, which takes about 50 ms. Returns the store's revision.
+    ///
+    /// Raises FailedPreconditionError (the user exists), InvalidArgumentError, and as put().
+    #[pyo3(
+        signature = (name, password=None, **options),
+        text_signature = "($self, name, password=None, *, no_password=False)"
+    )]
+    fn user_add(
+        &self,
+        py: Python<'_>,
+        name: &Bound<'_, PyAny>,
+        password: Option<&Bound<'_, PyAny>>,
+        options: Option<&Dict<'_>>,
+    ) -> PyResult<i64> {
+        guard(|| auth::change(py, &self.db, auth::user_add(name, password, options)?))
+    }
+
+    /// Returns the names of the roles of a user, sorted. Raises FailedPreconditionError if there is
+    /// no such user.
+    fn user_get(&self, py: Python<'_>, name: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
+        guard(|| Ok(auth::run(py, &self.db, Auth::UserGet(text("name", name)?))?.roles))
+    }
+
+    /// Returns the names of all users, sorted.
+    fn user_list(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        guard(|| Ok(auth::run(py, &self.db, Auth::UserList)?.users))
+    }
+
+    /// Removes a user. Returns the store's revision. Raises FailedPreconditionError if there is no
+    /// such user, InvalidArgumentError for "root" while authentication is on, and as put().
+    fn user_delete(&self, py: Python<'_>, name: &Bound<'_, PyAny>) -> PyResult<i64> {
+        guard(|| auth::change(py, &self.db, Auth::UserDelete(text("name", name)?)))
+    }
+
+    /// Changes the password of a user, whose tokens become invalid. Returns the store's revision.
+    /// Raises FailedPreconditionError if there is no such user, InvalidArgumentError for a password
+    /// over 72 bytes, and as put().
+    fn user_change_password(
+        &self,
+        py: Python<'_>,
+        name: &Bound<'_, PyAny>,
+        password: &Bound<'_, PyAny>,
+    ) -> PyResult<i64> {
+        guard(|| {
+            let name = text("name", name)?;
+            let password = text("password", password)?.into();
+            auth::change(py, &self.db, Auth::UserChangePassword { name, password })
+        })
+    }
+
+    /// Grants a role to a user; no effect if the user has it. The role "root", which permits
+    /// everything, need not be created first. Returns the store's revision. Raises
+    /// FailedPreconditionError if there is no such user or role, and as put().
+    fn user_grant_role(
+        &self,
+        py: Python<'_>,
+        name: &Bound<'_, PyAny>,
+        role: &Bound<'_, PyAny>,
+    ) -> PyResult<i64> {
+        guard(|| {
+            let (name, role) = (text("name", name)?, text("role", role)?);
+            auth::change(py, &self.db, Auth::UserGrantRole { name, role })
+        })
+    }
+
+    /// Takes a role from a user. Returns the store's revision. Raises FailedPreconditionError if
+    /// there is no such user or it does not have the role, InvalidArgumentError for the role "root"
+    /// of "root" while authentication is on, and as put().
+    fn user_revoke_role(
+        &self,
+        py: Python<'_>,
+        name: &Bound<'_, PyAny>,
+        role: &Bound<'_, PyAny>,
+    ) -> PyResult<i64> {
+        guard(|| {
+            let (name, role) = (text("name", name)?, text("role", role)?);
+            auth::change(py, &self.db, Auth::UserRevokeRole { name, role })
+        })
+    }
+
+    /// Creates a role without permissions. Returns the store's revision. Raises
+    /// FailedPreconditionError if it exists, InvalidArgumentError for a name that is empty or over
+    /// 400 bytes, and as put().
+    fn role_add(&self, py: Python<'_>, role: &Bound<'_, PyAny>) -> PyResult<i64> {
+        guard(|| auth::change(py, &self.db, Auth::RoleAdd(text("role", role)?)))
+    }
+
+    /// Returns a list of the permissions of a role (Permission), by key. The role "root" always has
+    /// one: all keys. Raises FailedPreconditionError if there is no such role.
+    fn role_get(&self, py: Python<'_>, role: &Bound<'_, PyAny>) -> PyResult<Py<PyList>> {
+        guard(|| {
+            let request = Auth::RoleGet(text("role", role)?);
+            list(py, auth::run(py, &self.db, request)?.permissions)
+        })
+    }
+
+    /// Returns the names of all roles, sorted. "root" is one of them only if it was created.
+    fn role_list(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        guard(|| Ok(auth::run(py, &self.db, Auth::RoleList)?.roles))
+    }
+
+    /// Removes a role, also from every user that has it. Returns the store's revision. Raises
+    /// FailedPreconditionError if there is no such role, InvalidArgumentError for "root" while
+    /// authentication is on, and as put().
+    fn role_delete(&self, py: Python<'_>, role: &Bound<'_, PyAny>) -> PyResult<i64> {
+        guard(|| auth::change(py, &self.db, Auth::RoleDelete(text("role", role)?)))
+    }
+
+    /// Adds a permission to a role: type is "read", "write" or "readwrite", for one key, or
+    /// prefix=, or start= and end=; prefix="" is all keys. A Permission can replace these arguments.
+    /// The permission of the role with the same range, if any, is replaced. Returns the store's
+    /// revision.
+    ///
+    /// Raises FailedPreconditionError (no such role), InvalidArgumentError (an empty range), and as
+    /// put().
+    #[pyo3(
+        signature = (role, r#type, key=OptionalArg::default(), **options),
+        text_signature = "($self, role, type, key=..., *, prefix=..., start=..., end=...)"
+    )]
+    fn role_grant_permission(
+        &self,
+        py: Python<'_>,
+        role: &Bound<'_, PyAny>,
+        r#type: &Bound<'_, PyAny>,
+        key: OptionalArg<'_>,
+        options: Option<&Dict<'_>>,
+    ) -> PyResult<i64> {
+        guard(|| {
+            let role = text("role", role)?;
+            let permission = auth::permission(r#type, key, options)?;
+            auth::change(py, &self.db, Auth::RoleGrantPermission { role, permission })
+        })
+    }
+
+    /// Removes the permission with exactly this range from a role; a Permission of role_get() can
+    /// be passed. Returns the store's revision. Raises FailedPreconditionError if there is no such
+    /// role or permission, and as put().
+    #[pyo3(
+        signature = (role, key=OptionalArg::default(), **options),
+        text_signature = "($self, role, key=..., *, prefix=..., start=..., end=...)"
+    )]
+    fn role_revoke_permission(
+        &self,
+        py: Python<'_>,
+        role: &Bound<'_, PyAny>,
+        key: OptionalArg<'_>,
+        options: Option<&Dict<'_>>,
+    ) -> PyResult<i64> {
+        guard(|| {
+            let (role, range) = (text("role", role)?, auth::revoked_range(key, options)?);
+            auth::change(py, &self.db, Auth::RoleRevokePermission { role, range })
         })
     }
 

@@ -9,10 +9,12 @@
 //! | `value`, `key_value`, `key_values`, `response` | values of the library as Python objects |
 //! | `calls` | requests that several classes share |
 //! | `member` | members of a cluster, and snapshot files |
+//! | `auth` | users, roles and permissions |
 //! | `mailbox` | results for the futures of an event loop |
 //! | `db`, `snapshot`, `scan`, `transact`, `watch`, `lease`, `claim`, `server` | the classes |
 
 mod arguments;
+mod auth;
 mod calls;
 mod claim;
 mod convert;
@@ -102,6 +104,11 @@ fn open(py: Python<'_>, target: &Bound<'_, PyAny>, options: Option<&Dict<'_>>) -
 /// and values of one write) or max_txn_ops (operations in each list of a txn) is lower. The store
 /// stays usable here and in other processes, and watchers on both sides see all writes.
 ///
+/// After auth_enable() it checks the users of its clients. auth_token is "simple" (tokens in
+/// memory, valid for auth_token_ttl_seconds after their last use), or a text like
+/// "jwt,sign-method=RS256,priv-key=FILE,pub-key=FILE,ttl=5m" (signed tokens). bcrypt_cost is the
+/// cost of the hashes of new passwords, 4 to 31.
+///
 /// Raises InvalidArgumentError (an invalid address, an unreadable file), BusyError (the address is
 /// in use), PermissionDeniedError, IoError, ClosedError, UnsupportedError (a cluster, or a build
 /// without the feature etcd).
@@ -109,7 +116,7 @@ fn open(py: Python<'_>, target: &Bound<'_, PyAny>, options: Option<&Dict<'_>>) -
 #[pyo3(
     signature = (db, address=None, **options),
     // generated from bindings/vocabulary/vocabulary.toml: serve
-    text_signature = "(db, address='127.0.0.1:0', *, cert_file=None, key_file=None, trusted_ca_file=None, client_cert_auth=False, max_request_bytes=None, max_txn_ops=None)"
+    text_signature = "(db, address='127.0.0.1:0', *, cert_file=None, key_file=None, trusted_ca_file=None, client_cert_auth=False, max_request_bytes=None, max_txn_ops=None, auth_token=None, auth_token_ttl_seconds=None, bcrypt_cost=None)"
     // end of generated
 )]
 fn serve(
@@ -210,6 +217,8 @@ fn _libkv(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<response::LeaseTimeToLiveResponse>()?;
     module.add_class::<response::Status>()?;
     module.add_class::<response::AlarmMember>()?;
+    module.add_class::<auth::AuthStatus>()?;
+    module.add_class::<auth::Permission>()?;
     module.add_class::<response::Problem>()?;
     module.add_class::<response::CheckReport>()?;
     module.add_class::<member::Member>()?;

@@ -253,4 +253,7 @@ pub const SERVE_OPTIONS: &[&str] = &[
     "client_cert_auth",
     "max_request_bytes",
     "max_txn_ops",
+    "auth_token",
+    "auth_token_ttl_seconds",
+    "bcrypt_cost",
 ];

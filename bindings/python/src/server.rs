@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use libkv::Result;
 use pyo3::prelude::*;
 
-use crate::convert::{Dict, each_option, flag, wrong_type};
+use crate::convert::{Dict, each_option, flag, sized, wrong_type};
 use crate::db::Db;
 use crate::guard::{detached, guard, not_pickled};
 use crate::handle::Handle;
@@ -26,6 +26,9 @@ mod net {
             "trusted_ca_file" => options.trusted_ca_file(path(name, given)?),
             "max_request_bytes" => options.max_request_bytes(unsigned(name, given)?),
             "max_txn_ops" => options.max_txn_ops(unsigned(name, given)? as usize),
+            "auth_token" => options.auth_token(text(name, given)?),
+            "auth_token_ttl_seconds" => options.auth_token_ttl_seconds(unsigned(name, given)?),
+            "bcrypt_cost" => options.bcrypt_cost(sized(name, given, "0 to 2^32 - 1")?),
             _ => options.client_cert_auth(flag(name, given)?),
         })
     }
@@ -61,7 +64,11 @@ mod net {
     pub fn set(options: Serve, name: &str, given: &Bound<'_, PyAny>) -> PyResult<Serve> {
         match name {
             "client_cert_auth" => flag(name, given).map(drop)?,
-            "max_request_bytes" | "max_txn_ops" => unsigned(name, given).map(drop)?,
+            "max_request_bytes" | "max_txn_ops" | "auth_token_ttl_seconds" => {
+                unsigned(name, given).map(drop)?
+            }
+            "auth_token" => text(name, given).map(drop)?,
+            "bcrypt_cost" => sized::<u32>(name, given, "0 to 2^32 - 1").map(drop)?,
             _ => path(name, given).map(drop)?,
         }
         Ok(options)

@@ -1,7 +1,7 @@
 //! Responses as Python values: frozen classes with attributes, `==`, `hash` and a `repr`. Pickle
 //! and copy create them again from their fields.
 
-use libkv::{AlarmKind, Bytes, Durability, EventKind};
+use libkv::{AlarmKind, Bytes, Durability, EventKind, PermissionType};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
@@ -242,6 +242,7 @@ macro_rules! word {
 }
 word!(Durability, durability_name);
 word!(AlarmKind, alarm_name);
+word!(PermissionType, PermissionType::name);
 word!(EventKind, |kind| match kind {
     EventKind::Put => "put",
     EventKind::Delete => "delete",

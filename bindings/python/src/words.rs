@@ -37,3 +37,9 @@ pub const ALARM_KINDS: [(&str, AlarmKind); 2] = [
     ("nospace", AlarmKind::NoSpace),
     ("corrupt", AlarmKind::Corrupt),
 ];
+
+pub const PERMISSION_TYPES: [(&str, PermissionType); 3] = [
+    ("read", PermissionType::Read),
+    ("write", PermissionType::Write),
+    ("readwrite", PermissionType::ReadWrite),
+];

@@ -17,7 +17,7 @@ QUICKSTART = "revision 2: hello\nrevision 3: goodbye\n"
 def test_readme_has_each_example() -> None:
     for file in sorted((HERE / "examples").glob("*.py")):
         assert file.read_text() in PROGRAMS, f"{file.name} and the README differ"
-    assert len(PROGRAMS) == 8
+    assert len(PROGRAMS) == 9
 
 
 @pytest.mark.parametrize("number", range(len(PROGRAMS)))

@@ -24,6 +24,8 @@ def responses(db: libkv.Db) -> list[Any]:
     txn = db.txn(success=ops)
     alarms = db.alarm_activate("nospace", member=2**64 - 1)
     db.alarm_disarm()
+    db.role_add("role")
+    db.role_grant_permission("role", "readwrite", prefix=b"\xff")
     return [
         db.get(b"\xff"),
         put,
@@ -42,6 +44,8 @@ def responses(db: libkv.Db) -> list[Any]:
         db.lease_time_to_live(grant.id, keys=True),
         db.lease_revoke(grant.id),
         alarms,
+        db.auth_status(),
+        db.role_get("role"),
         db.status(),
         db.check(),
         libkv.CheckReport(1, 2, [libkv.Problem("I1", b"k", 3, "of a test"), libkv.Problem("I8", b"", None, "of a test")]),

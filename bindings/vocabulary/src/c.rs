@@ -67,9 +67,10 @@ const READ: &[&str] = &[
     "sort_target",
     "compare_result",
     "alarm_kind",
+    "permission_type",
 ];
 /// Enumerations whose numbers C gets.
-const WRITTEN: &[&str] = &["durability", "event_kind", "alarm_kind"];
+const WRITTEN: &[&str] = &["durability", "event_kind", "alarm_kind", "permission_type"];
 /// Enumerations that are `#[non_exhaustive]` in Rust: 0 is a value that C does not know.
 const GROWING: &[&str] = &["durability"];
 

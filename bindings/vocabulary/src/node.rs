@@ -163,6 +163,7 @@ const READ: &[&str] = &[
     "sort_target",
     "compare_result",
     "alarm_kind",
+    "permission_type",
 ];
 
 fn object(name: &str, members: impl IntoIterator<Item = (usize, String)>) -> String {

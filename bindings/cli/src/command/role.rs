@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::command::Context;
 use crate::failure::Result;
 use crate::json::Key;
-use crate::notation::{Notation, text_or_base64};
+use crate::notation::{Notation, escape, message, text_or_base64};
 use crate::output::Out;
 use crate::selection::Selection;
 use crate::target::Access;
@@ -150,7 +150,7 @@ struct RoleJson<'a> {
 
 /// A role as etcdctl prints it.
 pub fn permission_lines(out: &mut Out, role: &str, permissions: &[Permission]) -> Result<()> {
-    out.line(format!("Role {role}"))?;
+    out.line(format!("Role {}", escape(role.as_bytes())))?;
     type Allows = fn(PermissionType) -> bool;
     let lists: [(&str, Allows); 2] = [
         ("KV Read:", PermissionType::reads),
@@ -196,10 +196,10 @@ impl Role {
         let notation = context.global.notation;
         match self.what {
             What::Add { name } => {
-                let revision = context.open(Access::Write)?.role_add(&name)?;
+                let revision = context.open(Access::Create)?.role_add(&name)?;
                 context
                     .out
-                    .changed(revision, format!("Role {name} created"))
+                    .changed(revision, format!("Role {} created", message(&name)))
             }
             What::Get { name } => {
                 let permissions = context.open(Access::Read)?.role_get(&name)?;
@@ -219,7 +219,7 @@ impl Role {
                 let revision = context.open(Access::Write)?.role_delete(&name)?;
                 context
                     .out
-                    .changed(revision, format!("Role {name} deleted"))
+                    .changed(revision, format!("Role {} deleted", message(&name)))
             }
             What::GrantPermission { role, kind, keys } => {
                 let kind = match kind {
@@ -232,13 +232,13 @@ impl Role {
                 let revision = db.role_grant_permission(&role, permission)?;
                 context
                     .out
-                    .changed(revision, format!("Role {role} updated"))
+                    .changed(revision, format!("Role {} updated", message(&role)))
             }
             What::RevokePermission { role, keys } => {
                 let range = keys.range(notation)?;
                 let db = context.open(Access::Write)?;
                 let revision = db.role_revoke_permission(&role, range)?;
-                let revoked = format!("Permission is revoked from role {role}");
+                let revoked = format!("Permission is revoked from role {}", message(&role));
                 context.out.changed(revision, revoked)
             }
         }

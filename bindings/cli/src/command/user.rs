@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::command::Context;
 use crate::command::role::{PermissionJson, permission_lines};
 use crate::failure::{Failure, Result};
+use crate::notation::message;
 use crate::output::Out;
 use crate::target::{Access, ask_new_password};
 
@@ -25,7 +26,10 @@ Examples:
   kv user passwd alice
   kv user get alice --detail
   kv user revoke-role alice reader
-  kv user delete bob";
+  kv user delete bob
+
+Other users of the machine can see a password on the command line. The prompt and standard input
+hide it.";
 
 /// `kv user`.
 #[derive(clap::Args, Clone, Debug)]
@@ -143,8 +147,8 @@ impl User {
                 prompt,
             } => {
                 let user = new_user(name, no_password, new_user_password, prompt)?;
-                let created = format!("User {} created", user.name);
-                let revision = context.open(Access::Write)?.user_add(user)?;
+                let created = format!("User {} created", message(&user.name));
+                let revision = context.open(Access::Create)?.user_add(user)?;
                 context.out.changed(revision, created)
             }
             What::Get { name, detail } => {
@@ -159,7 +163,7 @@ impl User {
                 let revision = context.open(Access::Write)?.user_delete(&name)?;
                 context
                     .out
-                    .changed(revision, format!("User {name} deleted"))
+                    .changed(revision, format!("User {} deleted", message(&name)))
             }
             What::Passwd { name, prompt } => {
                 let password = prompt.password(&name)?;
@@ -169,13 +173,21 @@ impl User {
             }
             What::GrantRole { name, role } => {
                 let revision = context.open(Access::Write)?.user_grant_role(&name, &role)?;
-                let granted = format!("Role {role} is granted to user {name}");
+                let granted = format!(
+                    "Role {} is granted to user {}",
+                    message(&role),
+                    message(&name)
+                );
                 context.out.changed(revision, granted)
             }
             What::RevokeRole { name, role } => {
                 let db = context.open(Access::Write)?;
                 let revision = db.user_revoke_role(&name, &role)?;
-                let revoked = format!("Role {role} is revoked from user {name}");
+                let revoked = format!(
+                    "Role {} is revoked from user {}",
+                    message(&role),
+                    message(&name)
+                );
                 context.out.changed(revision, revoked)
             }
         }
@@ -222,9 +234,9 @@ fn show(out: &mut Out, db: &Db, name: String, detail: bool) -> Result<()> {
             .collect();
         return out.json(&UserJson { name, roles });
     }
-    out.line(format!("User: {name}"))?;
+    out.line(format!("User: {}", message(&name)))?;
     if !detail {
-        let names: Vec<&str> = roles.iter().map(|(role, _)| role.as_str()).collect();
+        let names: Vec<String> = roles.iter().map(|(role, _)| message(role)).collect();
         return out.line(format!("Roles: {}", names.join(" ")));
     }
     for (role, permissions) in roles {

@@ -47,7 +47,7 @@ fn help_has_examples_and_exit_statuses() {
         "{top}"
     );
     let commands = "get put del range txn compact watch lease lock elect status check history diff events export \
-        import snapshot restore serve shell alarm member move-leader hash-kv completions man";
+        import snapshot restore serve shell alarm member move-leader hash-kv auth user role completions man";
     for command in commands.split_whitespace() {
         assert!(
             top.contains(&format!("  {command} ")),
@@ -474,7 +474,15 @@ fn manual_and_completions() {
     for _ in 0..2 {
         place.kv("man --dir share/man/man1").ok();
     }
-    for page in ["kv.1", "kv-get.1", "kv-lease-grant.1", "kv-serve.1"] {
+    for page in [
+        "kv.1",
+        "kv-get.1",
+        "kv-lease-grant.1",
+        "kv-serve.1",
+        "kv-auth-enable.1",
+        "kv-user-grant-role.1",
+        "kv-role-grant-permission.1",
+    ] {
         let page = std::fs::read_to_string(place.path("share/man/man1").join(page)).expect(page);
         assert!(page.contains(".SH SYNOPSIS"));
     }
@@ -488,7 +496,10 @@ fn manual_and_completions() {
     for shell in ["bash", "zsh", "fish"] {
         let script = place.kv(&format!("completions {shell}")).ok();
         assert!(
-            script.contains("history") && script.len() > 10_000,
+            ["history", "grant-permission", "no-password"]
+                .iter()
+                .all(|word| script.contains(word))
+                && script.len() > 10_000,
             "{shell}"
         );
     }

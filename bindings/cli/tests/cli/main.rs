@@ -1,5 +1,6 @@
 //! Tests that run the program `kv`, as from a shell or a script.
 
+mod auth;
 mod cluster;
 mod commands;
 mod coordination;

@@ -239,3 +239,22 @@ fn echo_is_restored_after_a_password_prompt() {
     let (_, status) = prompt.end();
     assert_eq!((status, shows(&master)), (130, true));
 }
+
+#[test]
+fn new_password_is_prompted_twice() {
+    let place = Place::new();
+    for (again, wanted, expected) in [
+        ("other\r", "the two passwords differ", 2),
+        ("secret\r", "User root created", 0),
+    ] {
+        let mut asking = Terminal::start(place.command(["user", "add", "root"]));
+        asking.until("Password of root: ");
+        asking.master.write_all(b"secret\r").expect("it reads");
+        asking.until("Type password of root again for confirmation: ");
+        asking.master.write_all(again.as_bytes()).expect("it reads");
+        let (said, status) = asking.end();
+        assert_eq!(status, expected, "{said}");
+        assert!(said.contains(wanted) && !said.contains("secret"), "{said}");
+    }
+    assert_eq!(place.kv("user list").ok(), "root\n");
+}

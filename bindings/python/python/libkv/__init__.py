@@ -55,6 +55,7 @@ from libkv._codes import (
 from libkv._errors import Error
 from libkv._libkv import (
     AlarmMember,
+    AuthStatus,
     CheckReport,
     Clock,
     CompactResponse,
@@ -78,6 +79,7 @@ from libkv._libkv import (
     LeaseTimeToLiveResponse,
     Lock,
     Member,
+    Permission,
     Problem,
     Put,
     PutResponse,
@@ -133,6 +135,7 @@ __all__ = [  # noqa: RUF022 - the exceptions come first
     "UnsupportedError",
     # end of generated
     "AlarmMember",
+    "AuthStatus",
     "CheckReport",
     "Clock",
     "CompactResponse",
@@ -157,6 +160,7 @@ __all__ = [  # noqa: RUF022 - the exceptions come first
     "LeaseTimeToLiveResponse",
     "Lock",
     "Member",
+    "Permission",
     "Problem",
     "Put",
     "PutResponse",

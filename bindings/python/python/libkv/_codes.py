@@ -181,7 +181,7 @@ class PermissionDeniedError(Error, PermissionError):
 
 
 class FailedPreconditionError(Error):
-    """The caller is not the leader, or the cluster refused the request for another reason."""
+    """Not the leader; a user or role is missing or exists; another refusal of a cluster."""
 
     code = "failed_precondition"
 

@@ -31,6 +31,7 @@ SortOrder: TypeAlias = Literal["none", "ascend", "descend"]
 SortTarget: TypeAlias = Literal["key", "version", "create", "mod", "value"]
 CompareResult: TypeAlias = Literal["==", ">", "<", "!="]
 AlarmKind: TypeAlias = Literal["nospace", "corrupt"]
+PermissionType: TypeAlias = Literal["read", "write", "readwrite"]
 # end of generated
 Op: TypeAlias = Union["Put", "Range", "Delete", "Txn"]
 OpResponse: TypeAlias = Union["PutResponse", "RangeResponse", "DeleteResponse", "TxnResponse"]
@@ -115,6 +116,13 @@ class ServeOptions(TypedDict, total=False):
     max_txn_ops: int | None
     """The maximum number of operations in each list of a client's txn. The limit of the store's
     handle also applies."""
+    auth_token: str | None
+    """The tokens of users that log in: simple (the default) is kept in memory; a text like
+    jwt,sign-method=RS256,priv-key=FILE,pub-key=FILE,ttl=5m signs them."""
+    auth_token_ttl_seconds: int | None
+    """How long a simple token is valid after its last use, in seconds (default 300)."""
+    bcrypt_cost: int | None
+    """The cost of the hashes of new passwords, 4 to 31 (default 10). Each step doubles the time."""
     # end of generated
 
 

@@ -8,9 +8,9 @@
 Reads of a store in this process run on the loop's thread and do not wait. Writes go to the store's
 queue; all writes that wait at one moment share a commit, and the loop is woken once for the
 responses of a group. Watchers, leases, locks and elections wake the loop in the same way: each wait
-is a future, and no call or handle needs a thread. Only open(), close(), check(),
-hash_kv(), snapshot_save() and restore() run on a thread of the loop's executor, because they are
-rare, may take long, and the store has no queue for them.
+is a future, and no call or handle needs a thread. Only open(), close(), check(), hash_kv(),
+snapshot_save(), restore() and the changes of users, roles and alarms run on a thread of the loop's
+executor, because they are rare and may take long: hashing a password takes 50 ms.
 
 On a cluster no call waits on the loop's thread either: get(), range(), writes, leases, locks and
 elections are concurrent requests without a thread. The other reads, and the start of a watcher, run

@@ -15,6 +15,7 @@ from libkv._types import (
     DeleteOptions,
     KeyOptions,
     OpenOptions,
+    PermissionType,
     PutOptions,
     RangeOptions,
     Target,
@@ -222,6 +223,80 @@ class Db(Requests):
     async def alarm_disarm(self, *, member: int = 0, kind: AlarmKind | None = None) -> list[libkv.AlarmMember]:
         """Disarm alarms; see libkv.Db.alarm_disarm()."""
         return await asyncio.to_thread(self._db.alarm_disarm, member=member, kind=kind)
+
+    async def auth_enable(self) -> int:
+        """Turn authentication on; see libkv.Db.auth_enable()."""
+        return await asyncio.to_thread(self._db.auth_enable)
+
+    async def auth_disable(self) -> int:
+        """Turn authentication off; see libkv.Db.auth_disable()."""
+        return await asyncio.to_thread(self._db.auth_disable)
+
+    async def auth_status(self) -> libkv.AuthStatus:
+        """Return whether authentication is on; see libkv.Db.auth_status()."""
+        return await _run(self._db, self._db.auth_status)
+
+    async def user_add(self, name: str, password: str | None = None, *, no_password: bool = False) -> int:
+        """Create a user; see libkv.Db.user_add()."""
+        return await asyncio.to_thread(self._db.user_add, name, password, no_password=no_password)
+
+    async def user_get(self, name: str) -> list[str]:
+        """Return the names of the roles of a user; see libkv.Db.user_get()."""
+        return await _run(self._db, self._db.user_get, name)
+
+    async def user_list(self) -> list[str]:
+        """Return the names of all users, sorted."""
+        return await _run(self._db, self._db.user_list)
+
+    async def user_delete(self, name: str) -> int:
+        """Remove a user; see libkv.Db.user_delete()."""
+        return await asyncio.to_thread(self._db.user_delete, name)
+
+    async def user_change_password(self, name: str, password: str) -> int:
+        """Change the password of a user; see libkv.Db.user_change_password()."""
+        return await asyncio.to_thread(self._db.user_change_password, name, password)
+
+    async def user_grant_role(self, name: str, role: str) -> int:
+        """Grant a role to a user; see libkv.Db.user_grant_role()."""
+        return await asyncio.to_thread(self._db.user_grant_role, name, role)
+
+    async def user_revoke_role(self, name: str, role: str) -> int:
+        """Take a role from a user; see libkv.Db.user_revoke_role()."""
+        return await asyncio.to_thread(self._db.user_revoke_role, name, role)
+
+    async def role_add(self, role: str) -> int:
+        """Create a role without permissions; see libkv.Db.role_add()."""
+        return await asyncio.to_thread(self._db.role_add, role)
+
+    async def role_get(self, role: str) -> list[libkv.Permission]:
+        """Return the permissions of a role, by key; see libkv.Db.role_get()."""
+        return await _run(self._db, self._db.role_get, role)
+
+    async def role_list(self) -> list[str]:
+        """Return the names of all roles, sorted; see libkv.Db.role_list()."""
+        return await _run(self._db, self._db.role_list)
+
+    async def role_delete(self, role: str) -> int:
+        """Remove a role, also from its users; see libkv.Db.role_delete()."""
+        return await asyncio.to_thread(self._db.role_delete, role)
+
+    async def role_grant_permission(
+        self,
+        role: str,
+        type: PermissionType | libkv.Permission,
+        key: BytesLike = _ABSENT,
+        **options: Unpack[KeyOptions],
+    ) -> int:
+        """Add a permission to a role; see libkv.Db.role_grant_permission()."""
+        call = self._db.role_grant_permission
+        return await asyncio.to_thread(call, role, type, *_optional(key), **options)
+
+    async def role_revoke_permission(
+        self, role: str, key: BytesLike | libkv.Permission = _ABSENT, **options: Unpack[KeyOptions]
+    ) -> int:
+        """Remove a permission from a role; see libkv.Db.role_revoke_permission()."""
+        call = self._db.role_revoke_permission
+        return await asyncio.to_thread(call, role, *_optional(key), **options)
 
     async def status(self) -> libkv.Status:
         """Return the status of the store; see libkv.Db.status()."""
