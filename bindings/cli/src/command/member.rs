@@ -17,11 +17,11 @@ A store is one member, which cannot be changed. To move it to a cluster, save it
 `kv snapshot save` and restore the file for each member with `etcdutl snapshot restore`.
 
 Examples:
-  kv -s etcd://host:2379 member list
-  kv -s etcd://host:2379 member add m4 --peer-urls http://host4:2380 --learner
-  kv -s etcd://host:2379 member promote 8e9e05c52164694d
-  kv -s etcd://host:2379 member update 8e9e05c52164694d --peer-urls http://host5:2380
-  kv -s etcd://host:2379 member remove 8e9e05c52164694d
+  kv member list -s etcd://host:2379
+  kv member add m4 --peer-urls http://host4:2380 --learner
+  kv member promote 8e9e05c52164694d
+  kv member update 8e9e05c52164694d --peer-urls http://host5:2380
+  kv member remove 8e9e05c52164694d
 
 Exit status: 3 if the cluster refuses the change; 4 if there is no such member; 10 for a store.";
 
@@ -29,19 +29,19 @@ const MOVE_HELP: &str = "\
 The request is sent to the leader, which must be among the endpoints.
 
 Examples:
-  kv --endpoints host1:2379,host2:2379 move-leader 8e9e05c52164694d
+  kv move-leader 8e9e05c52164694d --endpoints host1:2379,host2:2379
 
 Exit status: 3 if there is no such member.";
 
 const HASH_HELP: &str = "\
-Prints the hash of all events up to a revision, and that revision, as `etcdctl endpoint hashkv` does.
-Two stores or members with the same history and the same compacted revision have the same hash. It
-reads all of the history. Give one endpoint to get the hash of one member.
+Prints the hash of all events up to a revision, and that revision, as `etcdctl endpoint hashkv`. Two
+stores or members with the same history and the same compacted revision have the same hash. All of
+the history is read. Give one endpoint to get the hash of one member.
 
 Examples:
   kv hash-kv
   kv hash-kv --rev 100
-  kv --endpoints host1:2379 hash-kv --json
+  kv hash-kv --json --endpoints host1:2379
 
 Exit status: 3 if the revision is compacted or not written yet.";
 
