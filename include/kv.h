@@ -683,7 +683,7 @@ typedef struct kv_permission {
 // Refused by file permissions or by auth.
 #define KV_PERMISSION_DENIED 28
 
-// The caller is not the leader, or the cluster refused the request for another reason.
+// Not the leader; a user or role is missing or exists; another refusal of a cluster.
 #define KV_FAILED_PRECONDITION 29
 
 // A defect of libkv; never expected.
@@ -1880,7 +1880,8 @@ kv_code kv_revision_at(const struct kv_db *db,
 //
 // The address is "HOST:PORT" (port 0 selects a free port), "http://HOST:PORT", "https://HOST:PORT"
 // (TLS), or "unix:///PATH". kv_server_address returns the address for clients. After the database
-// is closed clients get errors; connections stay open until the server is freed.
+// is closed clients get errors; connections stay open until the server is freed. While
+// authentication is on (kv_auth_enable) the server checks the users of its clients.
 //
 // Owner: *out is owned by the caller, to free before or after the database; address and options
 // are not kept.
