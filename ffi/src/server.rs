@@ -132,7 +132,8 @@ mod net {
 ///
 /// The address is "HOST:PORT" (port 0 selects a free port), "http://HOST:PORT", "https://HOST:PORT"
 /// (TLS), or "unix:///PATH". kv_server_address returns the address for clients. After the database
-/// is closed clients get errors; connections stay open until the server is freed.
+/// is closed clients get errors; connections stay open until the server is freed. While
+/// authentication is on (kv_auth_enable) the server checks the users of its clients.
 ///
 /// Owner: *out is owned by the caller, to free before or after the database; address and options
 /// are not kept.
