@@ -144,8 +144,8 @@ def add_root_and_alice(db: libkv.Db) -> None:
 def test_server_checks_its_clients(kv: libkv.Db, server: libkv.Server) -> None:
     add_root_and_alice(kv)
     kv.put("config/a", "1")  # the owner of the store needs no user
-    with pytest.raises(libkv.Error, match="user name is empty"), libkv.open(server.address) as nobody:
-        nobody.get("config/a")
+    with pytest.raises(libkv.Error, match="user name is empty"), libkv.open(server.address) as anonymous:
+        anonymous.get("config/a")
     with pytest.raises(libkv.Error, match="invalid user ID or password"):
         libkv.open(server.address, user="alice", password="wrong")
     with (

@@ -89,8 +89,8 @@ fn tour(kv: impl Fn(&str) -> Ran) {
 fn refusals(kv: impl Fn(&str) -> Ran) {
     for (line, status, text) in [
         ("user add alice:x", 3, "user name already exists"),
-        ("user get nobody", 3, "user name not found"),
-        ("user delete nobody", 3, "user name not found"),
+        ("user get missing", 3, "user name not found"),
+        ("user delete missing", 3, "user name not found"),
         ("user grant-role alice none", 3, "role name not found"),
         (
             "user revoke-role alice none",
@@ -249,8 +249,11 @@ fn users_of_a_server_have_their_rights() {
             .err
             .contains("invalid user ID or password")
     );
-    let nobody = place.kv(&format!("-s {address} get config/a"));
-    assert!(nobody.err.contains("user name is empty"), "{nobody:?}");
+    let anonymous = place.kv(&format!("-s {address} get config/a"));
+    assert!(
+        anonymous.err.contains("user name is empty"),
+        "{anonymous:?}"
+    );
     // the owner of the store needs no user
     assert_eq!(place.kv("get config/a").ok(), "config/a\n1\n");
     assert_eq!(

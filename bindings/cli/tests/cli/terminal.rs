@@ -252,9 +252,12 @@ fn new_password_is_prompted_twice() {
         asking.master.write_all(b"secret\r").expect("it reads");
         asking.until("Type password of root again for confirmation: ");
         asking.master.write_all(again.as_bytes()).expect("it reads");
-        let (said, status) = asking.end();
-        assert_eq!(status, expected, "{said}");
-        assert!(said.contains(wanted) && !said.contains("secret"), "{said}");
+        let (printed, status) = asking.end();
+        assert_eq!(status, expected, "{printed}");
+        assert!(
+            printed.contains(wanted) && !printed.contains("secret"),
+            "{printed}"
+        );
     }
     assert_eq!(place.kv("user list").ok(), "root\n");
 }
