@@ -48,7 +48,7 @@ def responses(db: libkv.Db) -> list[Any]:
         db.role_get("role"),
         db.status(),
         db.check(),
-        libkv.CheckReport(1, 2, [libkv.Problem("I1", b"k", 3, "of a test"), libkv.Problem("I8", b"", None, "of a test")]),
+        libkv.CheckReport(1, 2, [libkv.Problem("I1", b"k", 3, "a"), libkv.Problem("I8", b"", None, "b")]),
         db.hash_kv(),
         db.member_list(),
         libkv.Member(2**64 - 1, "m", ["http://a:1"], [], is_learner=True),

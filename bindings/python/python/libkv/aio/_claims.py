@@ -136,7 +136,7 @@ class Lock:
 
     @property
     def revision(self) -> int | None:
-        """Its key's create_revision, for fencing; None before it is acquired and after it is released."""
+        """Its key's create_revision, for fencing; None before it is acquired and once released."""
         return self._claim.revision
 
     async def __aenter__(self) -> Self:
