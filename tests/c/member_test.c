@@ -75,11 +75,12 @@ static void member_of_a_server(void) {
 
 static void snapshot_files(void) {
     kv_db *db = memory(NULL), *restored = NULL;
-    char file[512], store[512];
+    char file[512], store[512], other[512];
     int64_t revision = 0;
     uint32_t before, after = 0;
     snprintf(file, sizeof file, "%s/backup.db", dir);
     snprintf(store, sizeof store, "%s/restored", dir);
+    snprintf(other, sizeof other, "%s/other", dir);
     put(db, "a", "0", 0);
     put(db, "a", "1", 0);
     CHECK(kv_snapshot_save(db, file, &revision, NULL) == KV_OK && revision == 3);
@@ -87,8 +88,8 @@ static void snapshot_files(void) {
     REFUSED(KV_INVALID_ARGUMENT, "path", kv_snapshot_save(db, NULL, NULL, &error));
     revision = 0;
     CHECK(kv_restore(file, store, 0, &revision, NULL) == KV_OK && revision == 3);
-    REFUSED(KV_EXISTS, "exists", kv_restore(file, store, 0, NULL, &error));
-    REFUSED(KV_NOT_FOUND, "opening", kv_restore(store, "/nowhere/x", KV_NO, NULL, &error));
+    REFUSED(KV_EXISTS, "not empty", kv_restore(file, store, 0, NULL, &error));
+    REFUSED(KV_NOT_FOUND, "opening", kv_restore("/nowhere/backup.db", other, KV_NO, NULL, &error));
     REFUSED(KV_INVALID_ARGUMENT, "skip_hash_check", kv_restore(file, store, 7, NULL, &error));
     CHECK(kv_open(store, NULL, &restored, NULL) == KV_OK);
     CHECK(kv_hash_kv(db, 0, &before, NULL, NULL, NULL) == KV_OK);

@@ -35,13 +35,16 @@ test('members: a store is one member', async () => {
   assert.strictEqual(others.length, 0)
   const { storeId } = await db.status()
   assert.strictEqual(storeId.slice(16), member.id.toString(16).padStart(16, '0'))
-  assert.deepStrictEqual({ ...member, id: 0n }, {
-    id: 0n,
-    name: '',
-    peerUrls: [],
-    clientUrls: [],
-    isLearner: false,
-  })
+  assert.deepStrictEqual(
+    { ...member, id: 0n },
+    {
+      id: 0n,
+      name: '',
+      peerUrls: [],
+      clientUrls: [],
+      isLearner: false,
+    },
+  )
   assert.strictEqual(JSON.parse(JSON.stringify(member)).id, String(member.id))
   assert.strictEqual(await db.moveLeader(member.id), undefined)
   await assert.rejects(db.moveLeader(0n), code('FAILED_PRECONDITION'))

@@ -206,14 +206,21 @@ async function promises(): Promise<void> {
     ...(await db.alarmDisarm({ member: 5n, kind: 'corrupt' })),
   )
   alarms[0]?.member satisfies bigint | undefined
-  const members: Member[] = [...(await db.memberList()), await db.memberAdd(['http://a:1'], { learner: true })]
+  const members: Member[] = [
+    ...(await db.memberList()),
+    await db.memberAdd(['http://a:1'], { learner: true }),
+  ]
   const id: bigint = members[0]?.id ?? 0n
   await db.memberUpdate(id, members[0]?.peerUrls ?? [])
   await db.memberPromote(id)
   await db.memberRemove(id)
   await db.moveLeader(id)
   const hashed: HashKvResponse = await db.hashKv()
-  numbers.push(hashed.hash, (await db.hashKv(2)).compactRevision, await db.snapshotSave('backup.db'))
+  numbers.push(
+    hashed.hash,
+    (await db.hashKv(2)).compactRevision,
+    await db.snapshotSave('backup.db'),
+  )
   numbers.push(await restore('backup.db', Buffer.from('store'), { skipHashCheck: false }))
   const revisions: number[] = [
     await db.authEnable(),
