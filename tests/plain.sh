@@ -7,7 +7,7 @@ cargo=${CARGO:-cargo}
 plain=target/plain/small/libkv.so full=target/release/libkv.so
 # The maximum size of libkv.so without the network, in bytes. The aim is 600,000. 264,000 are in any
 # library of a stable Rust compiler, most of them to print the stack of a panic.
-MOST=1000000
+MOST=1100000
 passed=0
 failed=0
 
