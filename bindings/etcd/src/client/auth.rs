@@ -1,6 +1,6 @@
 //! The calls of etcd's service Auth.
 
-use libkv::{Auth, AuthResponse, AuthStamp, Password, Result};
+use libkv::{Auth, AuthResponse, AuthStamp, Code, Error, Password, Result, etcd_text};
 
 use super::call::Call;
 use crate::convert::{error_in, revision_in};
@@ -29,6 +29,13 @@ macro_rules! change {
 
 /// Runs one call.
 pub(super) async fn send(call: Call, auth: Auth) -> Result<AuthResponse> {
+    if matches!(&auth, Auth::UserAdd(user) if user.name.is_empty()) {
+        // etcd sends the same text to a caller without a token
+        return Err(Error::etcd(
+            Code::InvalidArgument,
+            etcd_text::USER_NAME_EMPTY,
+        ));
+    }
     Ok(match auth {
         Auth::Status => {
             let response: pb::AuthStatusResponse = call
@@ -105,8 +112,8 @@ async fn send_change(call: Call, auth: Auth) -> Result<AuthResponse> {
         ),
         Auth::UserAdd(user) => {
             if let Some(Password::Hash(_)) = &user.password {
-                return Err(libkv::Error::new(
-                    libkv::Code::InvalidArgument,
+                return Err(Error::new(
+                    Code::InvalidArgument,
                     "a cluster creates users with a plain password only: set the hash with \
                      user_change_password after that",
                 ));
@@ -184,8 +191,8 @@ async fn send_change(call: Call, auth: Auth) -> Result<AuthResponse> {
             )
         }
         other => {
-            return Err(libkv::Error::new(
-                libkv::Code::Unsupported,
+            return Err(Error::new(
+                Code::Unsupported,
                 format!("this version does not send {other:?} to a cluster"),
             ));
         }

@@ -7,6 +7,7 @@ use libkv::{LimitsPreset, Options};
 use libkv_etcd::Serve;
 use libkv_test_support::deadline::deadline;
 use libkv_test_support::etcd::{self, Etcd};
+use libkv_test_support::fetch::program37;
 use libkv_test_support::served::Served;
 
 use crate::lines;
@@ -145,7 +146,8 @@ const COMMANDS_OF_37: &str = r#"
     lease revoke {L} --user alice:new
     lease revoke {L} --user root:secret
     lease revoke {L} --user root:secret
-    endpoint status --user alice:new
+    member list --user alice:new
+    member list
     defrag --user alice:new
     alarm disarm --user alice:new
     watch other --user alice:new
@@ -211,9 +213,5 @@ fn auth_commands_of_etcdctl_3_5() {
 #[test]
 fn auth_commands_of_etcdctl_3_7() {
     let _deadline = deadline();
-    compare(
-        "auth-3.7",
-        libkv_test_support::fetch::program37(),
-        &[COMMANDS_OF_37],
-    );
+    compare("auth-3.7", program37(), &[COMMANDS_OF_37]);
 }

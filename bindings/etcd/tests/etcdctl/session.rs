@@ -274,7 +274,8 @@ fn mask_line(line: &str) -> String {
         ];
         let measured = digits && changing.iter().any(|name| last_name(&out, name));
         let hex = bare.len() >= 12 && bare.bytes().all(|b| b.is_ascii_hexdigit());
-        let time = bare.ends_with('s') && bare.starts_with(|c: char| c.is_ascii_digit());
+        let time = bare.trim_end_matches('.').ends_with('s')
+            && bare.starts_with(|c: char| c.is_ascii_digit());
         let masked = match () {
             () if hex => "ID",
             () if measured => "N",

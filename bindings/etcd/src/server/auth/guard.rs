@@ -21,8 +21,8 @@ use crate::sync::lock;
 /// Passwords that are hashed at a time. Each takes a processor for 50 ms or more.
 const HASHING_MAX: usize = 2;
 
-/// A hash for logins of users that do not exist: they take as long as others.
-const NO_USER_HASH: &str = "$2a$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy";
+/// The end of a hash for logins of users that do not exist: they take as long as others.
+const NO_USER_HASH_END: &str = "N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy";
 
 #[cfg(test)]
 impl Guard {
@@ -183,7 +183,8 @@ impl Guard {
                 "auth: authentication failed, password was given for no password user",
             ));
         }
-        let hash = user.map_or(NO_USER_HASH, |user| user.hash.as_str());
+        let no_user_hash = format!("$2a${:02}${NO_USER_HASH_END}", self.bcrypt_cost);
+        let hash = user.map_or(no_user_hash.as_str(), |user| user.hash.as_str());
         let is_right = self.verify(password, hash).await?;
         if user.is_none() || !is_right {
             return Err(wrong_password());
