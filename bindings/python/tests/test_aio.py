@@ -460,6 +460,15 @@ def test_handle_on_many_loops_in_many_threads(kv: libkv.Db) -> None:
     assert kv.range().count == 100 * 3 * 6
 
 
+def cancel_all(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel the tasks of a loop, if there are any, and wait for them."""
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        loop.run_until_complete(asyncio.wait(tasks))
+
+
 @pytest.mark.parametrize("kind", LOOPS)
 def test_loop_closed_with_writes_in_flight_is_freed(kind: str, kv: libkv.Db) -> None:
     loop = LOOPS[kind]()
@@ -471,13 +480,10 @@ def test_loop_closed_with_writes_in_flight_is_freed(kind: str, kv: libkv.Db) -> 
         del write
 
     loop.run_until_complete(begin())
-    tasks = asyncio.all_tasks(loop)
-    for task in tasks:
-        task.cancel()
-    loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    cancel_all(loop)
     loop.close()
     gone = weakref.ref(loop)
-    del loop, tasks, task
+    del loop
     with asyncio.Runner(loop_factory=LOOPS[kind]) as runner:
         runner.run(db.put("l"))
     gc.collect()
