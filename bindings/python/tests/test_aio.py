@@ -18,6 +18,7 @@ import pytest
 import uvloop
 from conftest import Future, Holder
 from libkv import _libkv
+from libkv.aio import _mailbox
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,
@@ -204,7 +205,7 @@ def test_group_is_resolved_with_few_wake_ups(run: Run, db: libkv.aio.Db, monkeyp
     async def main() -> None:
         loop, wakes = asyncio.get_running_loop(), [0]
         mailbox = _libkv._Mailbox()
-        monkeypatch.setattr(libkv.aio, "_mailbox", lambda _: mailbox)
+        monkeypatch.setattr(_mailbox, "mailbox_of", lambda _: mailbox)
 
         def resolve() -> None:
             wakes[0] += 1

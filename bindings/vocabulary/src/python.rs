@@ -54,10 +54,10 @@ pub fn codes(table: &Table) -> Output {
             _ = writeln!(text, "    errno = {errno}");
         }
     }
-    text += "\n\n\
-             BY_CODE: dict[str, type[Error]] = {cls.code: cls for cls in (Error, *Error.__subclasses__())}\n\
+    text += "\n\n_CLASSES: list[type[Error]] = [Error, *Error.__subclasses__()]\n\n\
+             BY_CODE = {cls.code: cls for cls in _CLASSES}\n\
              \"\"\"The class of each code; the native part raises these.\"\"\"\n\n\
-             for _cls in BY_CODE.values():\n    \
+             for _cls in _CLASSES:\n    \
              _cls.__module__ = \"libkv\"  # where programs find them, also for pickle\n";
     Output::whole("bindings/python/python/libkv/_codes.py", text)
 }

@@ -198,8 +198,10 @@ class UnknownOutcomeError(Error):
     code = "unknown_outcome"
 
 
-BY_CODE: dict[str, type[Error]] = {cls.code: cls for cls in (Error, *Error.__subclasses__())}
+_CLASSES: list[type[Error]] = [Error, *Error.__subclasses__()]
+
+BY_CODE = {cls.code: cls for cls in _CLASSES}
 """The class of each code; the native part raises these."""
 
-for _cls in BY_CODE.values():
+for _cls in _CLASSES:
     _cls.__module__ = "libkv"  # where programs find them, also for pickle
