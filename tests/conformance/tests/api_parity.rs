@@ -154,6 +154,7 @@ const RUST_ONLY: &[(&str, &str)] = &[
         "Db::is_closed",
         "a freed handle in C has no state; `closed` in Python and Node",
     ),
+    ("Watcher::set_waker", "for the event loops of the bindings"),
     (
         "Watcher::try_next_briefly",
         "for tasks that share a thread; the server follows many watchers with it",

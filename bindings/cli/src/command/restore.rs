@@ -18,7 +18,8 @@ that it had left, or its full TTL if the snapshot does not have it.
 
 The snapshot is verified first, by its SHA-256 and by its structure. The store is filled beside its
 place and renamed at the end: it is there as a whole or not at all. Users, roles and passwords
-are restored, and authentication is on if it was. `revision_at` works only for times after the restore.
+are restored, and authentication is on if it was. `revision_at` works only for times after the
+restore.
 
 Examples:
   kv restore backup.db ./store
