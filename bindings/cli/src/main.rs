@@ -49,12 +49,23 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Vec<OsString>) -> Result<()> {
-    let CommandLine { arguments, notes } =
-        etcd_flags::prepare(arguments, std::env::vars_os(), &Cli::command())?;
+    let CommandLine {
+        arguments,
+        notes,
+        config_file,
+    } = etcd_flags::prepare(arguments, std::env::vars_os(), &Cli::command())?;
     let matches = match Cli::command().try_get_matches_from(arguments) {
         Ok(matches) => matches,
         // help and version are not failures: clap writes them, and chooses the status
-        Err(error) => error.exit(),
+        Err(error) => {
+            if let Some(file) = config_file.filter(|_| error.use_stderr()) {
+                let file = file.to_string_lossy();
+                note(format!(
+                    "{file}: this error is about a key of the file or about an argument:"
+                ));
+            }
+            error.exit()
+        }
     };
     let mut cli = Cli::read(&matches)?;
     if let Command::Serve(serve) = &mut cli.command {

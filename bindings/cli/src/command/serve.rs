@@ -19,7 +19,8 @@ const HELP: &str = "\
 The flags are those of etcd: `-flag`, `--flag=value` or `--flag value`; the last one counts. The
 variables ETCD_NAME, ETCD_DATA_DIR, … set them too. Flags of etcd without a meaning for a single
 member have no effect, and a line in the log names them; flags that are not supported are refused
-with a reason. Without STORE and --data-dir the store is NAME.etcd, as with etcd. In a directory
+with a reason. --config-file (or ETCD_CONFIG_FILE) is etcd's file in YAML, whose keys are the flags;
+etcd's other flags and its variables have no effect then. Without STORE and --data-dir the store is NAME.etcd, as with etcd. In a directory
 that has other files, the store is the folder `kv`. Local processes can use the store at the same
 time.
 
@@ -74,7 +75,7 @@ enum Metrics {
     Extensive,
 }
 
-/// `kv serve`. Its flags are those that `etcd_flags.rs` honours, which passes each at most once.
+/// `kv serve`. Its flags are those that `etcd_flags/` honours, which passes each at most once.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = HELP)]
 pub struct Serve {
@@ -84,6 +85,9 @@ pub struct Serve {
     /// The same as STORE, with etcd's name
     #[arg(long, value_name = "STORE")]
     data_dir: Option<OsString>,
+    /// etcd's configuration file (YAML): other flags and ETCD_… variables have no effect
+    #[arg(long, value_name = "FILE")]
+    config_file: Option<OsString>,
     /// The member's name
     #[arg(long, value_name = "NAME", default_value = "default")]
     name: String,
@@ -258,6 +262,10 @@ impl Serve {
         let directory = self.directory(context)?;
         let without_effect = self.member.check(&self.name)?;
         let log = self.logging.log(context.global.json)?;
+        if let Some(file) = &self.config_file {
+            let file = file.to_string_lossy();
+            log.line(LogLevel::Info, &format!("the configuration is {file}"));
+        }
         for note in &self.notes {
             log.line(LogLevel::Warn, note);
         }

@@ -3,6 +3,7 @@
 mod auth;
 mod cluster;
 mod commands;
+mod config_file;
 mod coordination;
 mod members;
 mod serve;
