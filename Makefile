@@ -1,6 +1,6 @@
 # make            the libraries and the program kv, release: target/release/libkv.so, libkv.a and kv; the C programs
 # make bindings   the packages for Python (in target/venv) and Node (bindings/node/libkv.node)
-# make demo       a real tree of files (DEMO_DIR, default /etc) through C, Python and Node; a live system; the network
+# make demo       a real tree of files (DEMO_DIR, default /etc) through C, Python and Node; a live system; the network; snapshots
 # make test       every suite; the last line is "N passed, N failed"
 # make bench      speeds beside raw LMDB, py-lmdb and lmdb-js, and of kv serve beside etcd
 # make install    header, libraries, pkg-config and CMake files, kv with its manual under $(DESTDIR)$(PREFIX)

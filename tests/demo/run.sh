@@ -3,8 +3,9 @@
 #
 # Two processes import a copy of DIRECTORY while a third reads. The copy is changed and imported
 # again. Then the store is queried, and the results are compared with the copies by
-# diff -r --no-dereference. Python and Node run the same queries while a C program writes. At last
-# the older state is compacted. If a comparison fails, the script ends with status 1 and the reason.
+# diff -r --no-dereference. Python and Node run the same queries while a C program writes. Then the
+# older state is compacted. live.sh, served.sh and snapshot.sh are the last sections. If a
+# comparison fails, the script ends with status 1 and the reason.
 # SEED=n selects other changes. The files stay in target/demo only after a failure, or with KEEP=1.
 set -u -o pipefail
 cd "$(dirname "$0")/../.." || exit
@@ -156,6 +157,9 @@ tests/demo/live.sh "$work" || fail "the live system"
 
 heading "10. The network: the store is served, etcdctl watches; the same programs on a real etcd"
 tests/demo/served.sh "$work" || fail "the served store"
+
+heading "11. Snapshots: a real etcd becomes a store, and the store becomes a real etcd"
+tests/demo/snapshot.sh "$work" || fail "the snapshots"
 
 heading "Figures"
 elapsed=$((($(date +%s%N) - started) / 1000000))

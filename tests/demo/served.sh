@@ -6,42 +6,14 @@
 set -u -o pipefail
 cd "$(dirname "$0")/../.." || exit
 bin=$PWD/target/demo-bin
-kv=$PWD/target/release/kv
-python=${DEMO_PYTHON:-$PWD/target/venv/bin/python}
 work=$1
 store=$work/live
 changes=${CHANGES:-500}
 limit=$((SECONDS + 120))
-
-fail() {
-    echo "demo: failed: $*" >&2
-    exit 1
-}
+source tests/demo/network.sh
 
 # End all processes, even after a failure.
 trap 'kill $(jobs -p) 2>/dev/null; wait 2>/dev/null' EXIT
-
-# in_time WHAT COMMAND…: waits until the command succeeds.
-in_time() {
-    local what=$1
-    shift
-    until "$@"; do
-        [ $SECONDS -lt $limit ] || fail "$what"
-        sleep 0.01
-    done
-}
-
-free_port() {
-    "$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
-}
-
-# serve STORE: starts `kv serve` on $address and waits until it is ready.
-serve() {
-    address=http://127.0.0.1:$(free_port)
-    "$kv" serve "$1" --listen-client-urls "$address" 2>"$work/serve.log" &
-    server=$!
-    in_time "kv serve is not ready" grep -q "ready to serve client requests" "$work/serve.log" 2>/dev/null
-}
 
 if etcd=$(tests/fetch_etcd.sh 2>"$work/no-etcd"); then
     etcdctl=(env ETCDCTL_API=3 "$(dirname "$etcd")/etcdctl")
@@ -102,12 +74,7 @@ for language in python node; do
     cmp "$work/tour.$language.directory" "$work/tour.$language.served" || fail "$language: kv serve differs"
     where="a directory and kv serve"
     if [ ${#etcdctl[@]} -gt 0 ]; then
-        address=http://127.0.0.1:$(free_port) peer=http://127.0.0.1:$(free_port)
-        "$etcd" --data-dir "$work/etcd-$language" --listen-client-urls "$address" --advertise-client-urls "$address" \
-            --listen-peer-urls "$peer" --initial-advertise-peer-urls "$peer" --initial-cluster "default=$peer" \
-            2>"$work/etcd.log" &
-        server=$!
-        in_time "etcd is not ready" grep -q "ready to serve client requests" "$work/etcd.log" 2>/dev/null
+        start_etcd "$work/etcd-$language"
         tour etcd "$address" $language
         kill "$server"
         wait "$server" 2>/dev/null

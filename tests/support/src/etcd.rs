@@ -165,7 +165,8 @@ impl Etcd {
     }
 }
 
-/// Whether a linearizable read through the JSON gateway succeeds. If so, there is a leader.
+/// Whether a linearizable read through the JSON gateway is done. If so, there is a leader. With
+/// authentication on, the read is refused for its missing user, which etcd checks after that.
 fn is_ready(port: u16) -> bool {
     const BODY: &str = r#"{"key":"AA=="}"#;
     let read = || -> std::io::Result<String> {
@@ -180,7 +181,9 @@ fn is_ready(port: u16) -> bool {
         stream.read_to_string(&mut response)?;
         Ok(response)
     };
-    read().is_ok_and(|response| response.contains("\"header\""))
+    read().is_ok_and(|response| {
+        response.contains("\"header\"") || response.contains("user name is empty")
+    })
 }
 
 impl Drop for Etcd {

@@ -1,16 +1,22 @@
-//! Snapshots: from a real etcd to a store, and from a store to a real etcd, with the whole history.
+//! Snapshots: from a real etcd to a store, and from a store to a real etcd, with the whole history,
+//! and with users and roles.
+
+mod damaged;
+mod users;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use libkv::*;
-use libkv_etcd::{Restore, save_snapshot};
+use libkv_etcd::{Restore, Serve, save_snapshot};
 use libkv_test_support::deadline::deadline;
 use libkv_test_support::dice::Dice;
 use libkv_test_support::etcd::Etcd;
 use libkv_test_support::served::Served;
 use libkv_test_support::{fetch, scratch, seed};
+
+use crate::users::{ROOT, add_users, as_root, assert_logins, users};
 
 /// The writes of a history.
 const STEPS: u64 = 400;
@@ -32,6 +38,43 @@ impl Release {
             etcdutl: etcd.with_file_name("etcdutl"),
             etcd,
         }
+    }
+}
+
+impl Release {
+    /// Starts an etcd whose passwords are hashed fast.
+    fn start(&self, name: &str, flags: &[&str]) -> Etcd {
+        let flags = [&["--bcrypt-cost", "4"], flags].concat();
+        Etcd::start_with(&self.etcd, name, 1, &flags)
+    }
+
+    /// Runs etcdctl as the user `root`.
+    fn etcdctl(&self, url: &str, words: &[&str]) -> String {
+        let user = format!("{}:{}", ROOT.0, ROOT.1);
+        let flags = ["--endpoints", url, "--user", &user];
+        run(&self.etcdctl, &[&flags, words].concat())
+    }
+
+    /// HashKV, as etcdctl prints it.
+    fn hash(&self, url: &str) -> String {
+        let json = self.etcdctl(url, &["endpoint", "hashkv", "-w", "json"]);
+        let hash = json
+            .split("\"hash\":")
+            .nth(1)
+            .and_then(|rest| rest.split(',').next());
+        hash.expect("a hash").to_string()
+    }
+
+    /// Restores a snapshot with etcdutl, into the new directory `data`, and starts an etcd on it.
+    fn restore(&self, snapshot: &str, data: &str, name: &str) -> Etcd {
+        let peer = "http://127.0.0.1:1";
+        let (cluster, from_data) = (format!("m0={peer}"), ["--data-dir", data]);
+        let mut words = vec!["snapshot", "restore", snapshot, "--name", "m0"];
+        words.extend(from_data);
+        words.extend(["--initial-cluster", &cluster]);
+        words.extend(["--initial-advertise-peer-urls", peer]);
+        run(&self.etcdutl, &words);
+        self.start(name, &from_data)
     }
 }
 
@@ -142,166 +185,108 @@ fn assert_same(one: &Db, other: &Db, compacted: Revision) {
 }
 
 #[test]
-fn snapshot_round_trip_keeps_the_whole_history() {
+fn snapshot_round_trip_keeps_the_whole_history_and_the_users() {
     let _deadline = deadline();
     let mut dice = Dice(seed());
     for (number, release) in releases().into_iter().enumerate() {
         let dir = scratch(&format!("snapshot-{number}"));
         fs::create_dir_all(&dir).expect("a directory");
-        let path = |name: &str| dir.join(name);
-        let text = |path: &Path| path.to_str().expect("text").to_string();
+        let path = |name: &str| dir.join(name).to_str().expect("text").to_string();
 
         // from a real etcd to a store
-        let first = Etcd::start(&release.etcd, &format!("snapshot-{number}"));
+        let first = release.start(&format!("snapshot-{number}"), &[]);
         let etcd = libkv_etcd::open(first.url(), Options::new()).expect("opened");
         let compacted = write_history(&etcd, &mut dice);
+        let expected = add_users(&etcd);
+        let etcd = as_root(&first.url());
+        assert_eq!(users(&etcd), expected);
         let file = path("etcd.db");
-        run(
-            &release.etcdctl,
-            &[
-                "--endpoints",
-                &first.url(),
-                "snapshot",
-                "save",
-                &text(&file),
-            ],
-        );
+        release.etcdctl(&first.url(), &["snapshot", "save", &file]);
         let restored = Restore::new(&file).run(path("store")).expect("restored");
         assert_eq!(
             (restored.compacted_revision, restored.leases),
             (Some(compacted), 3)
         );
+        assert_eq!(
+            (restored.users, restored.roles, restored.auth_enabled),
+            (4, 3, true)
+        );
         let store = Db::open(path("store"), Options::new()).expect("opened");
         assert_same(&etcd, &store, compacted);
+        assert_eq!(users(&store), expected);
         let report = store.check().expect("checked");
         assert_eq!(report.problems, vec![]);
+        let served = libkv_etcd::serve(&store, Serve::new("127.0.0.1:0")).expect("served");
+        assert_logins(served.address());
+        drop(served);
 
         // and from the store to another etcd
         let file = path("store.db");
         let saved = save_snapshot(&store, &file).expect("saved");
         assert_eq!((saved.revision, saved.leases), (restored.revision, 3));
+        assert_eq!((saved.users, saved.roles), (4, 3));
         let status = run(
             &release.etcdutl,
-            &["snapshot", "status", &text(&file), "-w", "json"],
+            &["snapshot", "status", &file, "-w", "json"],
         );
         assert!(
             status.contains(&format!("\"revision\":{}", saved.revision)),
             "{status}"
         );
-        let data = path("data");
-        run(
-            &release.etcdutl,
-            &[
-                "snapshot",
-                "restore",
-                &text(&file),
-                "--data-dir",
-                &text(&data),
-                "--name",
-                "m0",
-                "--initial-cluster",
-                "m0=http://127.0.0.1:1",
-                "--initial-advertise-peer-urls",
-                "http://127.0.0.1:1",
-            ],
-        );
-        let flags = ["--data-dir", &text(&data)];
-        let second = Etcd::start_with(&release.etcd, &format!("restored-{number}"), 1, &flags);
-        let again = libkv_etcd::open(second.url(), Options::new()).expect("opened");
+        let second = release.restore(&file, &path("data"), &format!("restored-{number}"));
+        let again = as_root(&second.url());
         assert_same(&etcd, &again, compacted);
-        let hash = |etcd: &Etcd| {
-            let words = [
-                "--endpoints",
-                &etcd.url(),
-                "endpoint",
-                "hashkv",
-                "-w",
-                "json",
-            ];
-            let json = run(&release.etcdctl, &words);
-            json.split("\"hash\":")
-                .nth(1)
-                .and_then(|rest| rest.split(',').next())
-                .map(String::from)
-        };
-        assert!(hash(&first).is_some());
+        assert_eq!(users(&again), expected);
+        for etcd in [&first, &second] {
+            assert_logins(&etcd.url());
+        }
+        let hash = |etcd: &Etcd| release.hash(&etcd.url());
         assert_eq!(hash(&first), hash(&second), "HashKV");
-        // both continue with the same revision
+        // both continue with the same revisions
         let next = |db: &Db| db.put(Put::new("next", "x")).expect("written").revision;
         assert_eq!(next(&store), next(&again));
+        for db in [&store, &again] {
+            db.role_add("next").expect("a role");
+        }
+        assert_eq!(users(&store), users(&again));
     }
 }
 
 #[test]
-fn snapshot_of_a_server_is_restored_by_etcdctl_and_kv() {
+fn snapshot_of_a_server_is_restored_by_etcd_and_kv() {
     let _deadline = deadline();
     let mut dice = Dice(seed());
     let dir = scratch("snapshot-served");
     fs::create_dir_all(&dir).expect("a directory");
-    let served = Served::start("snapshot");
+    let how = Serve::new("127.0.0.1:0").bcrypt_cost(4);
+    let served = Served::with("snapshot", Options::new().limits(LimitsPreset::Etcd), how);
     let compacted = write_history(&served.db, &mut dice);
+    // through the server, which hashes the passwords with its cost
+    let expected = add_users(&libkv_etcd::open(served.url(), Options::new()).expect("opened"));
+    assert_eq!(users(&served.db), expected);
     for (number, release) in releases().into_iter().enumerate() {
-        let file = dir.join(format!("{number}.db"));
-        let path = file.to_str().expect("text");
-        run(
-            &release.etcdctl,
-            &["--endpoints", &served.url(), "snapshot", "save", path],
-        );
+        let path = |name: &str| {
+            let path = dir.join(format!("{name}-{number}"));
+            path.to_str().expect("text").to_string()
+        };
+        let file = path("snapshot");
+        release.etcdctl(&served.url(), &["snapshot", "save", &file]);
         // both readers verify the hash of the received parts
-        run(&release.etcdutl, &["snapshot", "status", path]);
-        let store = dir.join(format!("store-{number}"));
-        Restore::new(&file).run(&store).expect("restored");
-        let store = Db::open(&store, Options::new()).expect("opened");
+        run(&release.etcdutl, &["snapshot", "status", &file]);
+        Restore::new(&file).run(path("store")).expect("restored");
+        let store = Db::open(path("store"), Options::new()).expect("opened");
         assert_same(&served.db, &store, compacted);
-    }
-}
+        assert_eq!(users(&store), expected);
 
-#[test]
-fn snapshot_that_is_cut_or_altered_is_refused_and_leaves_nothing() {
-    let dir = scratch("snapshot-damaged");
-    fs::create_dir_all(&dir).expect("a directory");
-    let db = Db::open(":memory:", Options::new()).expect("a store");
-    for number in 0..2_000 {
-        db.put(Put::new(format!("k{number:05}"), "a value"))
-            .expect("written");
+        let etcd = release.restore(&file, &path("data"), &format!("served-{number}"));
+        assert_logins(&etcd.url());
+        let cluster = as_root(&etcd.url());
+        assert_same(&served.db, &cluster, compacted);
+        assert_eq!(users(&cluster), expected);
+        assert_eq!(
+            release.hash(&served.url()),
+            release.hash(&etcd.url()),
+            "HashKV"
+        );
     }
-    let file = dir.join("good.db");
-    save_snapshot(&db, &file).expect("saved");
-    let error = save_snapshot(&db, &file).expect_err("the file exists");
-    assert_eq!(error.code(), Code::Exists);
-    let good = fs::read(&file).expect("read");
-    let store = dir.join("store");
-    let refused = |bytes: &[u8], skip: bool, word: &str| {
-        let bad = dir.join("bad.db");
-        fs::write(&bad, bytes).expect("written");
-        let restore = Restore::new(&bad).skip_hash_check(skip);
-        let error = restore.run(&store).expect_err("damaged");
-        assert_eq!(error.code(), Code::Corrupt, "{error}");
-        assert!(error.message().contains(word), "{error}");
-        let mut left: Vec<_> = fs::read_dir(&dir)
-            .expect("read")
-            .flatten()
-            .map(|e| e.file_name())
-            .collect();
-        left.sort();
-        assert_eq!(left, ["bad.db", "good.db"]);
-    };
-    refused(b"", false, "missing hash");
-    refused(&good[..good.len() - 32], false, "missing hash");
-    refused(&good[512..], false, "expected sha256");
-    let mut altered = good.clone();
-    altered[20_000] ^= 1;
-    refused(&altered, false, "expected sha256");
-    refused(&good[..8_192], true, "bbolt file");
-    refused(b"hello", true, "not a bbolt file");
-    // without its hash the file is readable on request
-    fs::write(dir.join("bad.db"), &good[..good.len() - 32]).expect("written");
-    let restore = Restore::new(dir.join("bad.db")).skip_hash_check(true);
-    assert_eq!(restore.run(&store).expect("restored").events, 2_000);
-    let error = restore.run(&store).expect_err("the store exists");
-    assert_eq!(error.code(), Code::Exists);
-    let error = Restore::new(dir.join("none.db"))
-        .run(dir.join("other"))
-        .expect_err("no file");
-    assert_eq!(error.code(), Code::NotFound);
 }
