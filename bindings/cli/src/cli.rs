@@ -163,6 +163,8 @@ commands! {
     Export(export::Export)
     /// Read an export into a store or a cluster
     Import(import::Import)
+    /// Copy the present state of a store or a cluster into another
+    Copy(copy::Copy)
     /// Write a store to a snapshot file, which etcd can restore
     Snapshot(snapshot::Snapshot)
     /// Make a store from a snapshot of etcd

@@ -4,6 +4,7 @@ mod auth;
 mod cluster;
 mod commands;
 mod coordination;
+mod copy;
 mod members;
 mod serve;
 mod setups;
