@@ -146,6 +146,11 @@ impl KeyMap {
         KeyRange::prefix(&self.from[..])
     }
 
+    /// The keys of the target.
+    pub fn target_range(&self) -> KeyRange {
+        KeyRange::prefix(&self.to[..])
+    }
+
     /// The key in the target; `None` for a cursor, which is not copied.
     pub fn target_key(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         let mapped = [&self.to, &key[self.from.len()..]].concat();
@@ -157,6 +162,11 @@ impl KeyMap {
             return Err(Failure::usage(message));
         }
         Ok(Some(mapped))
+    }
+
+    /// The key in the source of a key in the target.
+    pub fn source_key(&self, key: &[u8]) -> Vec<u8> {
+        [&self.from, &key[self.to.len()..]].concat()
     }
 }
 
@@ -357,6 +367,7 @@ mod tests {
         let map = map("from/", "to/");
         let key = map.target_key(b"from/from/a").expect("a key");
         assert_eq!(key.as_deref(), Some(&b"to/from/a"[..]));
+        assert_eq!(map.source_key(b"to/from/a"), b"from/from/a");
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod commands;
 mod coordination;
 mod copy;
 mod members;
+mod mirror;
 mod serve;
 mod setups;
 mod shell;
