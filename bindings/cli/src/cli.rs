@@ -163,6 +163,10 @@ commands! {
     Export(export::Export)
     /// Read an export into a store or a cluster
     Import(import::Import)
+    /// Copy the present state of a store or a cluster into another
+    Copy(copy::Copy)
+    /// Copy the keys of a store or a cluster into another, and follow their changes
+    Mirror(mirror::Mirror)
     /// Write a store to a snapshot file, which etcd can restore
     Snapshot(snapshot::Snapshot)
     /// Make a store from a snapshot of etcd

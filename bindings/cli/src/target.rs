@@ -1,6 +1,6 @@
 //! The store or cluster of a command, and how to reach it.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
@@ -101,11 +101,27 @@ impl Target {
         })
     }
 
+    /// These options for one of two stores. Where only one of the two is a cluster, the options for
+    /// clusters are for that one, and the options for stores are for the other.
+    pub fn end(&self, name: &OsStr, other: &OsStr) -> Target {
+        let mut end = match is_cluster(other) && !is_cluster(name) {
+            true => Target {
+                busy_timeout: self.busy_timeout,
+                ..Target::default()
+            },
+            false => self.clone(),
+        };
+        if is_cluster(name) && !is_cluster(other) {
+            end.busy_timeout = None;
+        }
+        end.store = Some(name.into());
+        end
+    }
+
     /// Opens it. `limit_ms` limits the time to reach a cluster; `None` and 0: no limit.
     pub fn open(&self, access: Access, limit_ms: Option<u64>) -> Result<Db> {
         let name = self.name()?;
-        let cluster = name.to_str().is_some_and(libkv_etcd::is_cluster);
-        if cluster {
+        if is_cluster(&name) {
             return Ok(libkv_etcd::open(&name, self.cluster_options(limit_ms)?)?);
         }
         let options = self.store_options(&name, access)?;
@@ -178,6 +194,11 @@ impl Target {
         };
         Ok((Some(user.clone()), Some(password)))
     }
+}
+
+/// Whether a name is the address of a cluster.
+pub fn is_cluster(name: &OsStr) -> bool {
+    name.to_str().is_some_and(libkv_etcd::is_cluster)
 }
 
 /// The data file of a store.

@@ -47,7 +47,7 @@ fn help_has_examples_and_exit_statuses() {
         "{top}"
     );
     let commands = "get put del range txn compact watch lease lock elect status check history diff events export \
-        import snapshot restore serve shell alarm member move-leader hash-kv auth user role completions man";
+        import copy mirror snapshot restore serve shell alarm member move-leader hash-kv auth user role completions man";
     for command in commands.split_whitespace() {
         assert!(
             top.contains(&format!("  {command} ")),
