@@ -20,9 +20,9 @@ The flags are those of etcd: `-flag`, `--flag=value` or `--flag value`; the last
 variables ETCD_NAME, ETCD_DATA_DIR, … set them too. Flags of etcd without a meaning for a single
 member have no effect, and a line in the log names them; flags that are not supported are refused
 with a reason. --config-file (or ETCD_CONFIG_FILE) is etcd's file in YAML, whose keys are the flags;
-etcd's other flags and its variables have no effect then. Without STORE and --data-dir the store is NAME.etcd, as with etcd. In a directory
-that has other files, the store is the folder `kv`. Local processes can use the store at the same
-time.
+etcd's other flags and its variables have no effect then. Without STORE and --data-dir the store
+is NAME.etcd, as with etcd. In a directory that has other files, the store is the folder `kv`. Local
+processes can use the store at the same time.
 
 When clients can connect, it writes `ready to serve client requests` to standard error, and after
 that only warnings (--log-level info logs more). systemd is notified (Type=notify). After SIGTERM
@@ -34,6 +34,7 @@ Examples:
   kv serve --data-dir=./my-store --listen-client-urls=https://0.0.0.0:2379 \\
       --cert-file=server.pem --key-file=server-key.pem --trusted-ca-file=ca.pem --client-cert-auth
   kv serve ./my-store --auto-compaction-mode=periodic --auto-compaction-retention=24h
+  kv serve --config-file /etc/etcd/etcd.conf.yml
 
 Exit status: 0 after SIGTERM or Ctrl-C; 130 or 143 after a second one.";
 
