@@ -265,7 +265,6 @@ impl Run<'_> {
                 deletes: true,
                 ..PartOfCopy::default()
             }),
-            ..self.cursor.position().clone()
         };
         self.write(Vec::new(), position)
     }

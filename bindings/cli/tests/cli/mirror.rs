@@ -103,8 +103,11 @@ fn values(db: &Db) -> Vec<(Vec<u8>, Vec<u8>)> {
         .collect()
 }
 
-/// The events of each mirrored key: kind, value, version.
-fn history(db: &Db) -> BTreeMap<Vec<u8>, Vec<(EventKind, Vec<u8>, i64)>> {
+/// An event of a mirrored key: kind, value, version.
+type MirroredEvent = (EventKind, Vec<u8>, i64);
+
+/// The events of each mirrored key.
+fn history(db: &Db) -> BTreeMap<Vec<u8>, Vec<MirroredEvent>> {
     let mut keys = BTreeMap::<_, Vec<_>>::new();
     for event in db.events(0, 0, KeyRange::prefix("k/")) {
         let event = event.expect("an event");

@@ -483,26 +483,49 @@ fn error_has_its_fields_in_order() {
 }
 
 #[test]
-fn methods_that_are_not_implemented() {
+fn users_log_in_and_send_their_token() {
     let _deadline = deadline();
-    let served = Served::start("gateway-later");
-    let paths = "auth/enable auth/user/add auth/user/get auth/user/list \
-        auth/user/delete auth/user/changepw auth/user/grant auth/user/revoke auth/role/add auth/role/get auth/role/list \
-        auth/role/delete auth/role/grant auth/role/revoke";
-    for path in paths.split_whitespace() {
-        let response = Http::to(&served.url()).call("POST", &format!("/v3/{path}"), b"{}");
-        let body: Value = serde_json::from_slice(&response.body).expect("JSON");
-        assert_eq!(
-            (response.status, &body["code"]),
-            (501, &json!(12)),
-            "{path}: {body}"
-        );
-        assert!(
-            body["message"]
-                .as_str()
-                .is_some_and(|text| text.starts_with("etcdserver: ")),
-            "{path}: {body}"
-        );
+    let how = Serve::new("127.0.0.1:0").bcrypt_cost(4);
+    let served = Served::with("gateway-auth", Options::new(), how);
+    let post = |path: &str, headers: &[&str], body: &str| -> (u16, Value) {
+        let mut http = Http::to(&served.url());
+        http.request("POST", &format!("/v3/{path}"), headers, body.as_bytes());
+        let response = http.response(true).expect("a response");
+        let body = serde_json::from_slice(&response.body).expect("JSON");
+        (response.status, body)
+    };
+    for (path, body) in [
+        ("auth/user/add", r#"{"name":"root","password":"secret"}"#),
+        ("auth/user/grant", r#"{"user":"root","role":"root"}"#),
+        ("auth/role/add", r#"{"name":"reader"}"#),
+        (
+            "auth/role/grant",
+            r#"{"name":"reader","perm":{"permType":"READ","key":"YQ=="}}"#,
+        ),
+        ("auth/enable", "{}"),
+    ] {
+        let (status, body) = post(path, &[], body);
+        assert_eq!(status, 200, "{path}: {body}");
+    }
+    let (_, login) = post(
+        "auth/authenticate",
+        &[],
+        r#"{"name":"root","password":"secret"}"#,
+    );
+    let token = login["token"].as_str().expect("a token");
+    let role = r#"{"role":"reader"}"#;
+    for (header, status, code) in [
+        (format!("Authorization: {token}"), 200, Value::Null),
+        (format!("Authorization: Bearer {token}"), 200, Value::Null),
+        (format!("Grpc-Metadata-Token: {token}"), 200, Value::Null),
+        (format!("Token: {token}"), 400, json!(3)),
+        ("Authorization: wrong".to_string(), 401, json!(16)),
+    ] {
+        let (found, body) = post("auth/role/get", &[&header], role);
+        assert_eq!((found, &body["code"]), (status, &code), "{header}: {body}");
+        if status == 200 {
+            assert_eq!(body["perm"][0]["key"], "YQ==", "{body}");
+        }
     }
 }
 

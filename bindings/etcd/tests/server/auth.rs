@@ -48,8 +48,8 @@ fn authentication_is_off() {
         );
         refused(
             auth.auth_enable(pb::AuthEnableRequest {}).await,
-            Code::Unimplemented,
-            "etcdserver: authentication is not supported by libkv yet",
+            Code::FailedPrecondition,
+            "etcdserver: root user does not exist",
         );
     });
 }

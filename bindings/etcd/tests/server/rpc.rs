@@ -93,12 +93,6 @@ fn methods_that_do_not_exist_are_named() {
         ] {
             refused(call(&served, path, vec![]).await, Code::Unimplemented, text);
         }
-        let auth = call(&served, "/etcdserverpb.Auth/AuthEnable", vec![]).await;
-        refused(
-            auth,
-            Code::Unimplemented,
-            "etcdserver: authentication is not supported by libkv yet",
-        );
     });
 }
 
