@@ -32,11 +32,14 @@ const CALLERS: [&str; 8] = [
     "empty token",
 ];
 
+/// Encodes the request of a caller.
+type RequestFor = Box<dyn Fn(&str) -> Vec<u8>>;
+
 /// One call: its name in the table, its path, and its request, which may depend on the caller.
 struct Row {
     name: &'static str,
     path: &'static str,
-    request: Box<dyn Fn(&str) -> Vec<u8>>,
+    request: RequestFor,
 }
 
 fn row<M: Message + 'static>(

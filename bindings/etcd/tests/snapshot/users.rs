@@ -13,8 +13,11 @@ const USERS: [(&str, Option<&str>, &[&str]); 4] = [
     (ROOT.0, Some(ROOT.1), &["root"]),
 ];
 
+/// A permission: its type, its key, and its range end.
+type Granted = (PermissionType, &'static str, &'static str);
+
 /// Name and permissions of each role, both sorted: a type, a key and a range end.
-const ROLES: [(&str, &[(PermissionType, &str, &str)]); 3] = [
+const ROLES: [(&str, &[Granted]); 3] = [
     ("empty", &[]),
     (
         "reader",
