@@ -37,6 +37,7 @@ mod store;
 mod tls;
 mod watch;
 
+pub(crate) use auth::compare_rights;
 pub(crate) use gateway::read_and_write_back;
 pub use options::{Level, Serve};
 pub use serve::{Listener, Server, listen, serve};

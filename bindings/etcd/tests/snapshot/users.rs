@@ -13,11 +13,11 @@ const USERS: [(&str, Option<&str>, &[&str]); 4] = [
     (ROOT.0, Some(ROOT.1), &["root"]),
 ];
 
-/// A permission: its type, its key, and its range end.
-type Granted = (PermissionType, &'static str, &'static str);
+/// A type, a key and a range end.
+type Given = (PermissionType, &'static str, &'static str);
 
-/// Name and permissions of each role, both sorted: a type, a key and a range end.
-const ROLES: [(&str, &[Granted]); 3] = [
+/// Name and permissions of each role, both sorted.
+const ROLES: [(&str, &[Given]); 3] = [
     ("empty", &[]),
     (
         "reader",
@@ -45,7 +45,7 @@ pub struct Users {
     roles: Vec<(String, Vec<Permission>)>,
 }
 
-fn permission(&(kind, key, range_end): &(PermissionType, &str, &str)) -> Permission {
+fn permission(&(kind, key, range_end): &Given) -> Permission {
     let range = KeyRange {
         key: key.into(),
         range_end: range_end.into(),

@@ -6,6 +6,7 @@
 //! | file | contents |
 //! |---|---|
 //! | `rights` | the rights of each user, from the roles in the store |
+//! | `rights_model` | the same rights, computed simply, to compare them |
 //! | `caller` | the token or the certificate of a call |
 //! | `tokens` | tokens that the server has given to users |
 //! | `jwt` | tokens that are signed, and need no memory |
@@ -20,6 +21,7 @@ mod guard;
 mod jwt;
 mod policy;
 mod rights;
+mod rights_model;
 mod service;
 mod token_spec;
 mod tokens;
@@ -28,5 +30,6 @@ pub(crate) use caller::{Caller, PeerName};
 pub(crate) use caller_rights::CallerRights;
 pub(crate) use guard::Guard;
 pub(crate) use policy::policy;
+pub(crate) use rights_model::compare_rights;
 pub(crate) use service::Auth;
 pub(crate) use token_spec::TokenSpec;
