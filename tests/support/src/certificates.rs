@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+};
 
 /// Paths of PEM files.
 pub struct Certificates {
@@ -13,7 +15,7 @@ pub struct Certificates {
     pub server: String,
     /// Its private key.
     pub server_key: String,
-    /// A certificate of a client.
+    /// A certificate of a client with the common name `client`.
     pub client: String,
     /// Its private key.
     pub client_key: String,
@@ -29,9 +31,12 @@ impl Certificates {
         let ca = params.self_signed(&ca_key).expect("signed");
         let issuer = Issuer::new(params, ca_key);
         let signed = |names: &[&str], purpose| {
+            let common_name = names[0];
             let names: Vec<String> = names.iter().map(ToString::to_string).collect();
             let mut params = CertificateParams::new(names).expect("names");
             params.extended_key_usages = vec![purpose];
+            let names = &mut params.distinguished_name;
+            names.push(DnType::CommonName, common_name);
             let key = key();
             (
                 params.signed_by(&key, &issuer).expect("signed").pem(),

@@ -30,6 +30,7 @@ pub fn text(store: &Store) -> Result<String> {
     let status = store.db.status()?;
     member(&mut text, store, &status);
     keys(&mut text, &status);
+    users(&mut text, store);
     operations(&mut text, &store.counters);
     watching(&mut text, &store.counters, &status);
     disk(&mut text, &status, &store.db.commit_times()?);
@@ -213,6 +214,17 @@ fn member(text: &mut MetricsText, store: &Store, status: &Status) {
 /// clients.
 fn is_proposal(rpc: &Rpc) -> bool {
     rpc.writes && !rpc.client_streaming && rpc.service.starts_with("etcdserverpb.")
+}
+
+/// A store that cannot be read has no such series.
+fn users(text: &mut MetricsText, store: &Store) {
+    if let Ok(stamp) = store.db.engine().auth_stamp() {
+        text.gauge(
+            "etcd_debugging_auth_revision",
+            "The revision of users, roles and permissions.",
+            stamp.revision,
+        );
+    }
 }
 
 fn keys(text: &mut MetricsText, status: &Status) {

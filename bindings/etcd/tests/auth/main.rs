@@ -4,6 +4,7 @@
 mod wire;
 
 mod calls;
+mod certificate;
 mod jwt;
 mod login;
 mod rights;

@@ -18,6 +18,7 @@ const COUNTED: &[&str] = &[
     "etcd_debugging_lease_revoked_total",
     "etcd_debugging_lease_renewed_total",
     "etcd_debugging_lease_ttl_total",
+    "etcd_debugging_auth_revision",
     "grpc_server_msg_received_total",
     "grpc_server_msg_sent_total",
 ];
@@ -113,6 +114,7 @@ fn metrics_count_the_requests() {
         "etcd_debugging_lease_ttl_total_bucket{le=\"8.388608e+06\"} 2".into(),
         "etcd_debugging_lease_ttl_total_sum 103".into(),
         "etcd_debugging_lease_ttl_total_count 2".into(),
+        "etcd_debugging_auth_revision 1".into(),
         format!("grpc_server_msg_received_total{{{put}}} 3"),
         format!("grpc_server_msg_sent_total{{{put}}} 2"),
         format!("grpc_server_msg_received_total{{{kept}}} 3"),
