@@ -562,7 +562,7 @@ class Db {
     const [urls, learns] = [texts('the peer URLs', peerUrls), flag('option learner', learner)]
     wire.begin(KIND.memberAdd)
     wire.u8(learns ? 1 : 0)
-    writeTexts(urls)
+    writeUrls(urls)
     const [added] = await callAsync(native.callLater, this.#handle)
     return added
   }
@@ -575,7 +575,7 @@ class Db {
     const [which, urls] = [requiredMember(id), texts('the peer URLs', peerUrls)]
     wire.begin(KIND.memberUpdate)
     wire.i64(which)
-    writeTexts(urls)
+    writeUrls(urls)
     return callAsync(native.callLater, this.#handle)
   }
 
@@ -657,7 +657,7 @@ function texts(what, given) {
   return given.map((item) => text(what, item))
 }
 
-function writeTexts(list) {
+function writeUrls(list) {
   wire.f64(list.length)
   list.forEach(wire.bytes)
 }

@@ -28,8 +28,8 @@ from libkv.aio._claims import Election, Leaders, Lock
 from libkv.aio._db import Db, open  # noqa: A004 - as libkv.open
 from libkv.aio._lease import Lease
 from libkv.aio._reads import Scan, Snapshot
-from libkv.aio._snapshot_file import restore
 from libkv.aio._server import Server, serve
+from libkv.aio._snapshot_file import restore
 from libkv.aio._transaction import Transaction
 from libkv.aio._watcher import Watcher
 

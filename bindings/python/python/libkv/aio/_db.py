@@ -234,7 +234,7 @@ class Db(Requests):
 
     async def auth_status(self) -> libkv.AuthStatus:
         """Return whether authentication is on; see libkv.Db.auth_status()."""
-        return await _run(self._db, self._db.auth_status)
+        return await run(self._db, self._db.auth_status)
 
     async def user_add(self, name: str, password: str | None = None, *, no_password: bool = False) -> int:
         """Create a user; see libkv.Db.user_add()."""
@@ -242,11 +242,11 @@ class Db(Requests):
 
     async def user_get(self, name: str) -> list[str]:
         """Return the names of the roles of a user; see libkv.Db.user_get()."""
-        return await _run(self._db, self._db.user_get, name)
+        return await run(self._db, self._db.user_get, name)
 
     async def user_list(self) -> list[str]:
         """Return the names of all users, sorted."""
-        return await _run(self._db, self._db.user_list)
+        return await run(self._db, self._db.user_list)
 
     async def user_delete(self, name: str) -> int:
         """Remove a user; see libkv.Db.user_delete()."""
@@ -270,11 +270,11 @@ class Db(Requests):
 
     async def role_get(self, role: str) -> list[libkv.Permission]:
         """Return the permissions of a role, by key; see libkv.Db.role_get()."""
-        return await _run(self._db, self._db.role_get, role)
+        return await run(self._db, self._db.role_get, role)
 
     async def role_list(self) -> list[str]:
         """Return the names of all roles, sorted; see libkv.Db.role_list()."""
-        return await _run(self._db, self._db.role_list)
+        return await run(self._db, self._db.role_list)
 
     async def role_delete(self, role: str) -> int:
         """Remove a role, also from its users; see libkv.Db.role_delete()."""
@@ -284,19 +284,19 @@ class Db(Requests):
         self,
         role: str,
         type: PermissionType | libkv.Permission,
-        key: BytesLike = _ABSENT,
+        key: BytesLike = ABSENT,
         **options: Unpack[KeyOptions],
     ) -> int:
         """Add a permission to a role; see libkv.Db.role_grant_permission()."""
         call = self._db.role_grant_permission
-        return await asyncio.to_thread(call, role, type, *_optional(key), **options)
+        return await asyncio.to_thread(call, role, type, *optional(key), **options)
 
     async def role_revoke_permission(
-        self, role: str, key: BytesLike | libkv.Permission = _ABSENT, **options: Unpack[KeyOptions]
+        self, role: str, key: BytesLike | libkv.Permission = ABSENT, **options: Unpack[KeyOptions]
     ) -> int:
         """Remove a permission from a role; see libkv.Db.role_revoke_permission()."""
         call = self._db.role_revoke_permission
-        return await asyncio.to_thread(call, role, *_optional(key), **options)
+        return await asyncio.to_thread(call, role, *optional(key), **options)
 
     async def status(self) -> libkv.Status:
         """Return the status of the store; see libkv.Db.status()."""
@@ -305,38 +305,6 @@ class Db(Requests):
     async def check(self) -> libkv.CheckReport:
         """Read the whole store and verify every invariant; see libkv.Db.check()."""
         return await asyncio.to_thread(self._db.check)
-
-    async def hash_kv(self, revision: int = 0) -> libkv.HashKvResponse:
-        """Return the hash of all events up to a revision; see libkv.Db.hash_kv()."""
-        return await asyncio.to_thread(self._db.hash_kv, revision)
-
-    async def member_list(self) -> list[libkv.Member]:
-        """Return the members of the cluster; see libkv.Db.member_list()."""
-        return await run(self._db, self._db.member_list)
-
-    async def member_add(self, peer_urls: Iterable[str], *, learner: bool = False) -> libkv.Member:
-        """Add a member to the cluster; see libkv.Db.member_add()."""
-        return await run(self._db, self._db.member_add, peer_urls, learner=learner)
-
-    async def member_remove(self, id: int) -> None:
-        """Remove a member from the cluster; see libkv.Db.member_remove()."""
-        await run(self._db, self._db.member_remove, id)
-
-    async def member_update(self, id: int, peer_urls: Iterable[str]) -> None:
-        """Replace the peer URLs of a member; see libkv.Db.member_update()."""
-        await run(self._db, self._db.member_update, id, peer_urls)
-
-    async def member_promote(self, id: int) -> None:
-        """Give a learner its vote; see libkv.Db.member_promote()."""
-        await run(self._db, self._db.member_promote, id)
-
-    async def move_leader(self, id: int) -> None:
-        """Make a member the leader of its cluster; see libkv.Db.move_leader()."""
-        await run(self._db, self._db.move_leader, id)
-
-    async def snapshot_save(self, path: Target) -> int:
-        """Write a snapshot of the store to a new file; see libkv.Db.snapshot_save()."""
-        return await asyncio.to_thread(self._db.snapshot_save, path)
 
     async def hash_kv(self, revision: int = 0) -> libkv.HashKvResponse:
         """Return the hash of all events up to a revision; see libkv.Db.hash_kv()."""

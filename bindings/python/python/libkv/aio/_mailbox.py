@@ -54,7 +54,7 @@ def _refused(future: asyncio.Future[object]) -> bool:
     return error is not None and not isinstance(error, libkv.UnknownOutcomeError)
 
 
-async def wait_for_response(asked: _libkv._PendingResponse, future: asyncio.Future[None]) -> None:
+async def wait_for_response(pending: _libkv._PendingResponse, future: asyncio.Future[None]) -> None:
     """Wait for a response.
 
     If cancelled, cancel the request, or revoke a lease that comes too late.

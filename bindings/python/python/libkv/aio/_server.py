@@ -9,11 +9,6 @@ from libkv.aio._calls import handle_factory
 from libkv.aio._db import Db
 
 
-async def restore(snapshot: Target, store: Target, *, skip_hash_check: bool = False) -> int:
-    """Make a store from a snapshot; arguments and exceptions are those of libkv.restore()."""
-    return await asyncio.to_thread(libkv.restore, snapshot, store, skip_hash_check=skip_hash_check)
-
-
 class Server:
     """An etcd server over a store; created by serve(). See libkv.Server.
 
