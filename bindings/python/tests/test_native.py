@@ -461,7 +461,7 @@ def test_txn(kv: libkv.Db) -> None:
             kv.txn(**options)
     with pytest.raises(ValueError, match="result must be one of"):
         libkv.Compare.version("k", "=", 0)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="which keys and nothing else"):
+    with pytest.raises(ValueError, match="only keys, no other option"):
         libkv.Compare.version(libkv.Range("k", limit=1), "==", 0)
 
 
