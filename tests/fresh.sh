@@ -6,9 +6,11 @@ cd "$(dirname "$0")/.." || exit
 unset VIRTUAL_ENV PYTHONPATH NODE_PATH
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-# Dependencies are shared with other builds. The crates of the clone are built again, because their
-# paths differ.
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
+# The crates of the clone are built again, because their paths differ. How fast the packages are does
+# not matter here, and the whole-program optimisation of a release takes minutes for each.
+export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
+export CARGO_PROFILE_RELEASE_OPT_LEVEL=1
 passed=0 failed=0
 step() {
     if "$@" >"$folder/log" 2>&1; then
